@@ -1,0 +1,139 @@
+"""Orders, in the imperative: what the deciding core wants done. Who carries them out is the driver's business.
+
+A command that fails comes back as ``CommandFailed``; nothing raises into the core.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cti.ids import AgentId, InteractionId, LegId, PbxId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Root of all orders."""
+
+
+# ── to the switch ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat(Command):
+    """Show the dialplan of ``pbx`` that the core decides. ``boot`` changes with every start of the daemon."""
+
+    pbx: PbxId
+    boot: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptOffer(Command):
+    """Tell the hold loop that this caller is ours now."""
+
+    leg: LegId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RingAgent(Command):
+    """Take the caller out of the hold loop and ring ``endpoint``; unanswered, the dialplan itself returns the caller
+    to the loop. ``is_recorded``: start the recording (once per caller) when the agent answers."""
+
+    interaction: InteractionId
+    leg: LegId
+    agent: AgentId
+    endpoint: str
+    ring_timeout_s: int
+    is_recorded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnToHold(Command):
+    """Put the caller (back) into the hold loop with music; ends whatever rings for it.
+
+    ``target`` as in ``CallOffered``.
+    """
+
+    leg: LegId
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HangUp(Command):
+    """End a leg."""
+
+    leg: LegId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendToHold(Command):
+    """Out of a talk: ``leg`` goes to the hold loop with ``target``, and ``other`` (the agent's leg) is ended."""
+
+    leg: LegId
+    other: LegId
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartConsult(Command):
+    """Out of a talk: ``leg`` (the caller) waits with music, ``agent_leg`` rings ``endpoint`` and speaks with it."""
+
+    leg: LegId
+    agent_leg: LegId
+    endpoint: str
+    ring_timeout_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinLegs(Command):
+    """Connect ``leg`` with ``to``, wherever ``to`` is now; whoever spoke with ``to`` before is out."""
+
+    leg: LegId
+    to: LegId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseRecording(Command):
+    """Write silence (``is_paused``) or sound into the recording of ``leg``."""
+
+    leg: LegId
+    is_paused: bool
+
+
+# ── to the screens and the CRM ────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookUpCaller(Command):
+    """Find the customer: by ``account`` first, then by ``ani``.
+
+    Answered by ``CallerLookedUp`` within ``deadline_s``.
+    """
+
+    interaction: InteractionId
+    account: str
+    ani: str
+    dnis: str
+    choice: str
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowPop(Command):
+    """The phone of ``agent`` rings: show the card there, and only there."""
+
+    interaction: InteractionId
+    agent: AgentId
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosePop(Command):
+    """Take the card away.
+
+    ``reason``: ``answered_elsewhere``, ``caller_gone``, ``no_answer``, ``rejected``, ``unreachable``, ``done``.
+    """
+
+    interaction: InteractionId
+    agent: AgentId
+    reason: str

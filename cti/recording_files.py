@@ -1,0 +1,150 @@
+"""Recordings on disk: when a file is complete, how long it is, whether anything is on it, and its hash.
+
+A file is complete when its call is over *and* its size has stopped changing (MixMonitor writes on for an instant after
+the channel is gone). A file without sound, a call without RTP, is marked silent, not failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import wave
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from crm_core import recordings
+from crm_core.database import Database
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+STABLE_S = 2.0
+"""A file whose size has not changed for that long after its call grows no more."""
+MISSING_AFTER_S = 60.0
+"""A file that is not there that long after its call is missing."""
+QUIET = 64
+"""A sample (16 bit) quieter than this is silence; G.711 noise of an idle line stays below."""
+CHUNK_FRAMES = 80_000
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a complete WAV file holds. ``silent_s``: seconds of it without sound, in steps of 0.1 s."""
+
+    audio_s: float
+    silent_s: float
+    sha256: str
+    size_bytes: int
+
+    @property
+    def is_silent(self) -> bool:
+        """Nothing can be heard."""
+        return self.audio_s - self.silent_s < 0.1
+
+
+def measure(path: Path) -> Measured:
+    """Read a WAV file through. Raises ``OSError`` or ``wave.Error`` for one that is none."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    size = path.stat().st_size
+    if size <= 44:
+        return Measured(0.0, 0.0, digest.hexdigest(), size)
+    with wave.open(str(path), "rb") as sound:
+        rate, frames, silent = sound.getframerate(), sound.getnframes(), 0
+        step = max(1, rate // 10) * sound.getnchannels()
+        while data := sound.readframes(CHUNK_FRAMES - CHUNK_FRAMES % max(1, rate // 10)):
+            samples = array("h")
+            samples.frombytes(data[: len(data) - len(data) % 2])
+            for start in range(0, len(samples), step):
+                part = samples[start : start + step]
+                if max(part) < QUIET and min(part) > -QUIET:
+                    silent += len(part) // sound.getnchannels()
+    return Measured(frames / rate, silent / rate, digest.hexdigest(), size)
+
+
+class RecordingFiles:
+    """Looks after pending recordings and settles them."""
+
+    def __init__(self, database: Database, *, folder: Path, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._folder = folder
+        self._clock = clock
+        self._sizes: dict[str, tuple[int, float]] = {}
+        self._watcher: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look again and again."""
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.settle_due()
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("! recordings can't be settled now: %s", type(error).__name__)
+            await asyncio.sleep(LOOK_S)
+
+    async def settle_due(self) -> int:
+        """Settle every pending recording that is complete; returns how many."""
+        now = self._clock()
+        async with self._database.read() as connection:
+            pending = await recordings.pending(connection, started_before=now)
+        settled = 0
+        for one in pending:
+            if one.ended_at is None:
+                continue
+            path = self._path(one.file)
+            if path is None or not path.is_file():
+                if now - one.ended_at > MISSING_AFTER_S:
+                    await self._settle(one.file, "missing", None)
+                    settled += 1
+                continue
+            if not self._is_stable(one.file, path.stat().st_size, now):
+                continue
+            try:
+                found = await asyncio.to_thread(measure, path)
+            except (wave.Error, EOFError):
+                log.warning("! recording %s is no sound file", one.file)
+                await self._settle(one.file, "missing", None)
+                settled += 1
+                continue
+            await self._settle(one.file, "silent" if found.is_silent else "complete", found)
+            settled += 1
+        return settled
+
+    def _path(self, file: str) -> Path | None:
+        path = (self._folder / file).resolve()
+        return path if path.is_relative_to(self._folder.resolve()) else None
+
+    def _is_stable(self, file: str, size: int, now: float) -> bool:
+        known = self._sizes.get(file)
+        if known is None or known[0] != size:
+            self._sizes[file] = (size, now)
+            return False
+        return now - known[1] >= STABLE_S
+
+    async def _settle(self, file: str, state: str, found: Measured | None) -> None:
+        self._sizes.pop(file, None)
+        async with self._database.begin() as connection:
+            await recordings.settle(
+                connection,
+                file,
+                state=state,
+                audio_s=found.audio_s if found else None,
+                silent_s=found.silent_s if found else None,
+                sha256=found.sha256 if found else None,
+                size_bytes=found.size_bytes if found else None,
+            )

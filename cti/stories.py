@@ -1,0 +1,267 @@
+"""Stories: the journal's facts folded into what the CRM keeps of each interaction.
+
+Pure. The same fold runs live (``cti.recorder``) and in a rebuild; feeding it a stretch of the journal twice tells the
+same story twice, never a longer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from cti import events as e
+from cti.events import AgentState, Event
+from cti.ids import AgentId, InteractionId, LegId, PbxId
+from cti.interaction import Conversations, Interaction
+from cti.journal import Position
+
+
+@dataclass(slots=True)
+class Tape:
+    """One recording of an interaction. ``paused``: spans of silence by order, (from, until) in Unix seconds."""
+
+    file: str
+    leg: LegId
+    started_at: float
+    ended_at: float | None = None
+    paused: list[tuple[float, float | None]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Story:
+    """All that is kept of one interaction. Times in Unix seconds, durations in seconds."""
+
+    id: InteractionId
+    began: Position
+    """The journal from here on tells all of it."""
+    direction: str = ""
+    ani: str = ""
+    ani_name: str = ""
+    is_withheld: bool = False
+    dnis: str = ""
+    account: str = ""
+    choice: str = ""
+    language: str = ""
+    started_at: float = 0.0
+    queue: str = ""
+    queued_at: float | None = None
+    answered_at: float | None = None
+    ended_at: float | None = None
+    outcome: str = ""
+    agent: str = ""
+    from_agent: str = ""
+    talk_s: float = 0.0
+    hold_s: float = 0.0
+    wrap_up_s: float = 0.0
+    party: int | None = None
+    candidates: tuple[int, ...] = ()
+    how: str = ""
+    chosen_by: str = ""
+    note: str = ""
+    disposition: str = ""
+    merged_into: InteractionId | None = None
+    decisions: list[e.AgentChosen] = field(default_factory=list)
+    tapes: list[Tape] = field(default_factory=list)
+    live: Interaction | None = None
+    talking: dict[AgentId, float] = field(default_factory=dict)
+    talk_since: float | None = None
+    held_since: float | None = None
+    wrapping_up: dict[AgentId, float] = field(default_factory=dict)
+
+    @property
+    def is_told(self) -> bool:
+        """Nothing more is to come."""
+        return (self.ended_at is not None and not self.wrapping_up) or self.merged_into is not None
+
+
+class Stories:
+    """The fold. ``take`` returns which interactions changed."""
+
+    def __init__(self, owner_of: Callable[[PbxId, str], AgentId | None]) -> None:
+        self._conversations = Conversations(owner_of)
+        self.stories: dict[InteractionId, Story] = {}
+        self._wraps: dict[AgentId, InteractionId] = {}
+        self._handlers: dict[type[Event], Callable[..., Iterator[InteractionId]]] = {
+            e.InteractionStarted: self._started,
+            e.InteractionMerged: self._merged,
+            e.InteractionQueued: self._queued,
+            e.InteractionEnded: self._ended,
+            e.AgentChosen: self._chosen,
+            e.AgentJoined: self._joined,
+            e.AgentLeft: self._left,
+            e.InteractionHeld: self._held,
+            e.AgentStateChanged: self._state_changed,
+            e.CallerLookedUp: self._looked_up,
+            e.CustomerChosen: self._customer_chosen,
+            e.NoteSaved: self._note_saved,
+            e.DispositionSet: self._disposition_set,
+            e.RecordingChanged: self._recording_changed,
+        }
+
+    def take(self, fact: Event, *, before: Position) -> set[InteractionId]:
+        """Fold one fact of the journal. ``before``: a position at or before it."""
+        changed: set[InteractionId] = set()
+        # What these conversations conclude stands in the journal too, said by the deciding core, which may have
+        # refined it; only the legs are read from them.
+        self._conversations.handle(fact)
+        leg = getattr(fact, "leg", None) or getattr(fact, "to", None)
+        if isinstance(leg, str):
+            home = self._conversations.of_leg(LegId(leg))
+            if home is not None and home.id in self.stories:
+                self.stories[home.id].live = home
+                changed.add(home.id)
+        if isinstance(fact, e.InteractionStarted) and fact.interaction not in self.stories:
+            self.stories[fact.interaction] = Story(fact.interaction, before)
+        handler = self._handlers.get(type(fact))
+        if handler is not None:
+            changed.update(handler(fact))
+        return changed
+
+    def forget_told(self, written: set[InteractionId]) -> None:
+        """Drop the finished stories among those that have been written."""
+        for interaction in written:
+            story = self.stories.get(interaction)
+            if story is not None and story.is_told:
+                del self.stories[interaction]
+
+    def oldest(self) -> Position | None:
+        """From where the journal must be read again to tell all unfinished stories."""
+        return min((story.began for story in self.stories.values()), default=None)
+
+    # ── the facts ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _of(self, interaction: InteractionId) -> Iterator[Story]:
+        story = self.stories.get(interaction)
+        if story is not None:
+            yield story
+
+    def _started(self, fact: e.InteractionStarted) -> Iterator[InteractionId]:
+        story = self.stories[fact.interaction]
+        story.direction = fact.direction
+        story.ani, story.ani_name, story.is_withheld = fact.ani, fact.ani_name, fact.is_withheld
+        story.dnis, story.account, story.choice, story.language = fact.dnis, fact.account, fact.choice, fact.language
+        story.started_at = story.started_at or fact.at
+        story.live = self._conversations.get(fact.interaction)
+        yield story.id
+
+    def _merged(self, fact: e.InteractionMerged) -> Iterator[InteractionId]:
+        for story in self._of(fact.gone):
+            story.merged_into = fact.into
+            story.ended_at = story.ended_at or fact.at
+            story.wrapping_up.clear()
+            for into in self._of(fact.into):
+                into.began = min(into.began, story.began)
+                into.note = into.note or story.note
+                into.disposition = into.disposition or story.disposition
+                into.party = into.party if into.party is not None else story.party
+                yield into.id
+            yield story.id
+
+    def _queued(self, fact: e.InteractionQueued) -> Iterator[InteractionId]:
+        for story in self._of(fact.interaction):
+            story.queue = fact.queue
+            story.queued_at = fact.queued_at if story.queued_at is None else story.queued_at
+            yield story.id
+
+    def _chosen(self, fact: e.AgentChosen) -> Iterator[InteractionId]:
+        for story in self._of(fact.interaction):
+            story.decisions.append(fact)
+            yield story.id
+
+    def _joined(self, fact: e.AgentJoined) -> Iterator[InteractionId]:
+        for story in self._of(fact.interaction):
+            if fact.role != "talk":
+                continue
+            if story.answered_at is None:
+                story.answered_at = fact.at
+            if story.agent and story.agent != fact.agent:
+                story.from_agent = story.agent
+            story.agent = fact.agent
+            if not story.talking:
+                story.talk_since = fact.at
+            story.talking[fact.agent] = fact.at
+            yield story.id
+
+    def _left(self, fact: e.AgentLeft) -> Iterator[InteractionId]:
+        for story in self._of(fact.interaction):
+            story.talking.pop(fact.agent, None)
+            if not story.talking and story.talk_since is not None:
+                story.talk_s += max(0.0, fact.at - story.talk_since)
+                story.talk_since = None
+            yield story.id
+
+    def _held(self, fact: e.InteractionHeld) -> Iterator[InteractionId]:
+        for story in self._of(fact.interaction):
+            if fact.is_held and story.held_since is None:
+                story.held_since = fact.at
+            elif not fact.is_held and story.held_since is not None:
+                story.hold_s += max(0.0, fact.at - story.held_since)
+                story.held_since = None
+            yield story.id
+
+    def _state_changed(self, fact: e.AgentStateChanged) -> Iterator[InteractionId]:
+        was = self._wraps.pop(fact.agent, None)
+        if was is not None:
+            for story in self._of(was):
+                since = story.wrapping_up.pop(fact.agent, fact.at)
+                story.wrap_up_s += max(0.0, fact.at - since)
+                yield story.id
+        if fact.state is AgentState.WRAP_UP and fact.interaction is not None:
+            for story in self._of(fact.interaction):
+                story.wrapping_up[fact.agent] = fact.at
+                self._wraps[fact.agent] = story.id
+                yield story.id
+
+    def _looked_up(self, fact: e.CallerLookedUp) -> Iterator[InteractionId]:
+        for story in self._of(fact.interaction):
+            story.candidates, story.how = fact.parties, fact.how
+            if not story.chosen_by:
+                story.party = fact.parties[0] if len(fact.parties) == 1 else None
+            yield story.id
+
+    def _customer_chosen(self, fact: e.CustomerChosen) -> Iterator[InteractionId]:
+        for story in self._of(fact.interaction):
+            story.party, story.chosen_by = fact.party, fact.agent
+            yield story.id
+
+    def _note_saved(self, fact: e.NoteSaved) -> Iterator[InteractionId]:
+        for story in self._of(fact.interaction):
+            story.note = fact.text
+            yield story.id
+
+    def _disposition_set(self, fact: e.DispositionSet) -> Iterator[InteractionId]:
+        for story in self._of(fact.interaction):
+            story.disposition = fact.code
+            yield story.id
+
+    def _recording_changed(self, fact: e.RecordingChanged) -> Iterator[InteractionId]:
+        for story in self._of(fact.interaction):
+            tape = next((one for one in story.tapes if one.file == fact.file), None)
+            if tape is None:
+                leg = story.live.recorded_leg if story.live is not None else None
+                tape = Tape(fact.file, leg or LegId(""), fact.at)
+                story.tapes.append(tape)
+            is_paused = bool(tape.paused) and tape.paused[-1][1] is None
+            if fact.state == "paused" and not is_paused:
+                tape.paused.append((fact.at, None))
+            elif fact.state != "paused" and is_paused:
+                tape.paused[-1] = (tape.paused[-1][0], fact.at)
+            if fact.state == "off":
+                tape.ended_at = fact.at
+            yield story.id
+
+    def _ended(self, fact: e.InteractionEnded) -> Iterator[InteractionId]:
+        for story in self._of(fact.interaction):
+            story.ended_at = fact.at
+            story.outcome = fact.outcome
+            if story.talk_since is not None:
+                story.talk_s += max(0.0, fact.at - story.talk_since)
+                story.talk_since = None
+            if story.held_since is not None:
+                story.hold_s += max(0.0, fact.at - story.held_since)
+                story.held_since = None
+            for tape in story.tapes:
+                tape.ended_at = tape.ended_at or fact.at
+                if tape.paused and tape.paused[-1][1] is None:
+                    tape.paused[-1] = (tape.paused[-1][0], fact.at)
+            yield story.id
