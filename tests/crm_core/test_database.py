@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import func, insert, inspect, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from crm_core.database import Database
+from crm_core.schema import journal_position, metadata, party
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+NOT_IN_METADATA = ("party_search", "phone_search", "alembic_version")
+
+
+def differences(connection: Connection) -> list[object]:
+    def is_ours(_object: object, name: str | None, kind: str, *_: object) -> bool:
+        return kind != "table" or not str(name).startswith(NOT_IN_METADATA)
+
+    context = MigrationContext.configure(
+        connection, opts={"include_object": is_ours, "compare_type": True, "compare_server_default": False}
+    )
+    return list(compare_metadata(context, metadata))
+
+
+def checks(connection: Connection) -> set[tuple[str, str]]:
+    return {
+        (name, str(check["name"]))
+        for name in metadata.tables
+        for check in inspect(connection).get_check_constraints(name)
+    }
+
+
+def position(reader: str) -> dict[str, object]:
+    return {"reader": reader, "segment": "1", "byte_offset": 0, "at": 1.0}
+
+
+async def test_the_migrated_schema_equals_the_tables_of_the_code(database: Database) -> None:
+    async with database.begin() as connection:
+        assert await connection.run_sync(differences) == []
+        declared = {
+            (table.name, f"ck_{table.name}_{str(check.name).removeprefix(f'ck_{table.name}_')}")
+            for table in metadata.tables.values()
+            for column in table.columns
+            for check in column.constraints
+        }
+        assert await connection.run_sync(checks) == declared
+
+
+async def test_migrating_twice_changes_nothing(database: Database) -> None:
+    await database.migrate()
+    async with database.begin() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_a_failed_write_leaves_nothing_behind(database: Database) -> None:
+    async def write(*readers: str) -> None:
+        async with database.begin() as connection:
+            for reader in readers:
+                await connection.execute(insert(journal_position), position(reader))
+
+    with pytest.raises(IntegrityError):
+        await write("a", "b", "a")
+    async with database.read() as connection:
+        assert await connection.scalar(select(func.count()).select_from(journal_position)) == 0
+
+
+async def test_many_writers_at_once_all_get_their_turn(database: Database) -> None:
+    async def write(number: int) -> None:
+        async with database.begin() as connection:
+            await connection.scalar(select(func.count()).select_from(journal_position))
+            await connection.execute(insert(journal_position), position(str(number)))
+
+    await asyncio.gather(*(write(number) for number in range(30)))
+    async with database.read() as connection:
+        assert await connection.scalar(select(func.count()).select_from(journal_position)) == 30
+
+
+async def test_a_cancelled_writer_leaves_nothing_and_the_next_gets_its_turn(database: Database) -> None:
+    has_written = asyncio.Event()
+
+    async def write_and_wait() -> None:
+        async with database.begin() as connection:
+            await connection.execute(insert(journal_position), position("a"))
+            has_written.set()
+            await asyncio.Event().wait()
+
+    writer = asyncio.create_task(write_and_wait())
+    await has_written.wait()
+    writer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writer
+    async with database.begin() as connection:
+        await connection.execute(insert(journal_position), position("b"))
+    async with database.read() as connection:
+        assert list(await connection.scalars(select(journal_position.c.reader))) == ["b"]
+
+
+async def test_a_reading_connection_cannot_write(database: Database) -> None:
+    async with database.read() as connection:
+        with pytest.raises(DBAPIError):
+            await connection.execute(insert(journal_position), position("a"))
+    async with database.read() as connection:
+        assert await connection.scalar(select(func.count()).select_from(journal_position)) == 0
+
+
+async def test_a_reader_sees_what_was_committed_meanwhile(database: Database) -> None:
+    async with database.read() as reading:
+        assert await reading.scalar(select(func.count()).select_from(journal_position)) == 0
+        async with database.begin() as writing:
+            await writing.execute(insert(journal_position), position("a"))
+        assert await reading.scalar(select(func.count()).select_from(journal_position)) == 1
+
+
+async def test_references_are_enforced(database: Database) -> None:
+    row = {"kind": "person", "name": "a", "name_key": "a", "created_at": 1.0, "updated_at": 1.0, "merged_into": 99}
+    with pytest.raises(IntegrityError):
+        async with database.begin() as connection:
+            await connection.execute(insert(party), row)
+
+
+async def test_a_database_that_answers_is_alive_and_one_that_is_away_is_not(database: Database, free_port: int) -> None:
+    assert await database.is_alive()
+    away = Database(f"postgresql+asyncpg://nobody@127.0.0.1:{free_port}/none")
+    assert not await away.is_alive()
+    await away.close()
+
+
+@pytest.mark.postgres
+async def test_a_server_that_turns_us_away_is_an_error_of_the_database_like_any_other(postgres_url: str) -> None:
+    away = Database(f"{postgres_url}_that_is_not_there")
+    assert not await away.is_alive()
+    with pytest.raises(DBAPIError):
+        await away.open()
+    await away.close()
+
+
+async def test_a_new_database_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    made = Database(f"sqlite+aiosqlite:///{tmp_path / 'crm.db'}")
+    await made.open()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    await made.close()
+    assert modes
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize("url", ["sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:", "mysql+aiomysql://h/d"])
+def test_a_url_that_cannot_work_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="SQLite"):
+        Database(url)
+
+
+async def test_the_audit_cannot_be_rewritten(database: Database) -> None:
+    columns = "(at, username, role, action, object, object_id)"
+    async with database.begin() as connection:
+        await connection.execute(text(f"INSERT INTO audit {columns} VALUES (1, 'a', 'agent', 'view', 'party', '1')"))
+    for statement in ("UPDATE audit SET username = 'b'", "DELETE FROM audit"):
+        with pytest.raises(DBAPIError, match="append-only"):
+            async with database.begin() as connection:
+                await connection.execute(text(statement))
