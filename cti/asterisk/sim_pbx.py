@@ -1,0 +1,887 @@
+"""A simulated PBX: the second adapter behind ``cti.switch``, with the behaviour of ``dialplans/`` and no wire.
+
+``SimPbx`` is pure: it takes commands and what people do at their phones, with ``now`` passed in, and returns the facts
+that a real Asterisk would give for the same story, in the same order. ``wake_at``/``wake`` play what time brings: rings
+that end, callers who lose patience, the hold loop's watch over the beat. ``LiveSimPbx`` runs the object on asyncio.
+
+Where a caller stands (``Place``) follows the contexts of ``dialplans/CONTRACT.md``::
+
+    call_in ─▶ HOLD ─ RingAgent ─▶ RING ─ answered ─▶ RING, in a bridge ─▶ gone
+                ▲ │                  │ unanswered            │ StartConsult ─▶ PARK ─ JoinLegs ─▶ JOIN, in a bridge
+                │ └ no beat ─▶ QUEUE └──▶ HOLD               │ SendToHold ─▶ HOLD
+                └──────────────────────────────────────── agent's phone fell silent
+
+What it leaves out: sound, trunks towards the outside, Local channels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from cti import commands as c
+from cti import events as e
+from cti.events import BridgeKind, DeviceState, DialOutcome, Event, HangupCause
+from cti.ids import BridgeId, InteractionId, LegId, PbxId, leg_id
+
+if TYPE_CHECKING:
+    import random
+
+    from cti.commands import Command
+    from cti.switch import Inbox
+
+TURN_S = 1.0
+UNACKNOWLEDGED_TURNS = 3
+STALE_TURNS = 5
+PARK_TURN_S = 0.5
+RTP_TIMEOUT_S = 5.0
+RTP_TIMEOUT_CAUSE = HangupCause.CONGESTION
+"""Asterisk ends a silent leg with cause 44."""
+TRANSFER_RING_S = 30.0
+QUEUE_RING_S = 15.0
+QUEUE_RETRY_S = 5.0
+QUEUE_MESSAGE_S = 3.0
+TRUNK = "callfloor-trunk"
+
+BUSY_CAUSE = {DialOutcome.BUSY: HangupCause.BUSY, DialOutcome.REJECTED: HangupCause.REJECTED}
+
+Act: TypeAlias = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneBehaviour:
+    """How the person at a phone behaves. Ranges are drawn from evenly, in seconds.
+
+    ``answers_after_s`` None: does nothing by itself (a test acts, or it rings on). ``rejects``: the share of rings that
+    are refused. ``hangs_up_after_s``: how long this person talks at most, None: until the other side hangs up.
+    """
+
+    answers_after_s: tuple[float, float] | None = (1.0, 4.0)
+    rejects: float = 0.0
+    hangs_up_after_s: tuple[float, float] | None = None
+    rings_while_talking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who calls in. ``patience_s`` runs until the first answer, ``talk_s`` from it."""
+
+    number: str
+    name: str = ""
+    dnis: str = ""
+    account: str = ""
+    choice: str = ""
+    language: str = ""
+    patience_s: float = math.inf
+    talk_s: float = math.inf
+
+
+class Place(StrEnum):
+    """Which part of the dialplan runs a leg."""
+
+    HOLD = "hold"
+    RING = "ring"
+    PARK = "park"
+    CONSULT = "consult"
+    JOIN = "join"
+    QUEUE = "queue"
+    PHONE = "phone"
+    """None: the leg was dialled, or it dialled by itself."""
+
+
+@dataclass(slots=True)
+class Dial:
+    """One phone rings for one leg."""
+
+    by: LegId
+    to: LegId
+    place: Place
+    is_recorded: bool = False
+
+
+@dataclass(slots=True)
+class SimLeg:
+    """One channel of the simulated PBX."""
+
+    id: LegId
+    conversation: LegId
+    channel: str
+    endpoint: str
+    place: Place
+    started_at: float
+    number: str = ""
+    name: str = ""
+    dialled: str = ""
+    caller: Caller | None = None
+    is_up: bool = False
+    bridge: BridgeId | None = None
+    dial: Dial | None = None
+    since: float | None = None
+    offered_at: float = 0.0
+    offer_boot: str = ""
+    ack: str = ""
+    target: str = ""
+    parked_for: LegId | None = None
+    is_recorded: bool = False
+    was_answered: bool = False
+    visit: int = 0
+    """Changes with every place it enters, so that what was planned for an earlier one is dropped."""
+
+
+@dataclass(slots=True)
+class Phone:
+    """A phone of an agent."""
+
+    endpoint: str
+    behaviour: PhoneBehaviour
+    is_reachable: bool = True
+    state: DeviceState = DeviceState.NOT_INUSE
+    legs: list[LegId] = field(default_factory=list)
+
+
+class SimPbx:
+    """A PBX without wires. ``rng`` is the only source of chance; ``phones``: endpoint → how its owner behaves.
+
+    ``fallback_phones`` serve the fall-back queue; ``fallback_s`` is how long a caller waits there for one of them.
+    While the link is broken it goes on by itself, tells nothing, and carries out nothing (``CommandFailed``).
+    """
+
+    def __init__(
+        self,
+        pbx: PbxId,
+        *,
+        rng: random.Random,
+        phones: Mapping[str, PhoneBehaviour],
+        fallback_queue: str = "callfloor-fallback",
+        fallback_phones: tuple[str, ...] = (),
+        fallback_s: float = 60.0,
+    ) -> None:
+        self.pbx = pbx
+        self.phones = {endpoint: Phone(endpoint, behaviour) for endpoint, behaviour in phones.items()}
+        self.legs: dict[LegId, SimLeg] = {}
+        self.is_linked = True
+        self._rng = rng
+        self._fallback_queue = fallback_queue
+        self._fallback_phones = fallback_phones
+        self._fallback_s = fallback_s
+        self._bridges: dict[BridgeId, list[LegId]] = {}
+        self._planned: list[tuple[float, int, LegId | None, int, Act]] = []
+        self._order = itertools.count()
+        self._channels = itertools.count(1)
+        self._facts: list[Event] = []
+        self._boot = ""
+        self._beat = ""
+        self._beat_changed_at = -math.inf
+        self._handlers: dict[type[Command], Callable[..., str]] = {
+            c.Beat: self._take_beat,
+            c.AcceptOffer: self._accept_offer,
+            c.RingAgent: self._ring_agent,
+            c.ReturnToHold: self._return_to_hold,
+            c.HangUp: self._end_by_order,
+            c.SendToHold: self._send_to_hold,
+            c.StartConsult: self._start_consult,
+            c.JoinLegs: self._join_legs,
+            c.PauseRecording: self._pause_recording,
+        }
+
+    # ── in and out ────────────────────────────────────────────────────────────────────────────────────────
+
+    def handle(self, command: Command, *, now: float) -> list[Event]:
+        """Carry out a command; what cannot be done comes back as ``CommandFailed``. Commands for others are ignored."""
+        handler = self._handlers.get(type(command))
+        if handler is None:
+            return []
+        why = handler(command, now) if self.is_linked else "link_down"
+        facts = self._told()
+        if why and not isinstance(command, c.Beat):
+            leg: LegId | None = getattr(command, "leg", None)
+            interaction: InteractionId | None = getattr(command, "interaction", None)
+            facts.append(
+                e.CommandFailed(at=now, command=type(command).__name__, leg=leg, interaction=interaction, why=why)
+            )
+        return facts
+
+    def wake_at(self) -> float | None:
+        """When something happens by itself next."""
+        return self._planned[0][0] if self._planned else None
+
+    def wake(self, *, now: float) -> list[Event]:
+        """Let happen what is due."""
+        while self._planned and self._planned[0][0] <= now:
+            _due, _order, leg, visit, act = heapq.heappop(self._planned)
+            if leg is None or (leg in self.legs and self.legs[leg].visit == visit):
+                act(now)
+        return self._told()
+
+    def read(self, *, now: float) -> e.PbxRead:
+        """All that lives on this PBX."""
+        return e.PbxRead(
+            at=now,
+            pbx=self.pbx,
+            legs=tuple(
+                e.LegSeen(
+                    leg=leg.id,
+                    conversation=leg.conversation,
+                    channel=leg.channel,
+                    tech="PJSIP",
+                    endpoint=leg.endpoint,
+                    number=leg.number,
+                    name=leg.name,
+                    dialled=leg.dialled,
+                    is_up=leg.is_up,
+                    is_ringing=not leg.is_up and leg.dial is not None and leg.dial.to == leg.id,
+                    started_at=leg.started_at,
+                    bridge=leg.bridge,
+                    bridge_kind=BridgeKind.TALK if leg.bridge is not None else None,
+                    is_waiting=leg.place is Place.HOLD,
+                )
+                for leg in self.legs.values()
+            ),
+            devices=tuple((phone.endpoint, phone.state) for phone in self.phones.values()),
+        )
+
+    def _told(self) -> list[Event]:
+        facts, self._facts = self._facts, []
+        return facts if self.is_linked else []
+
+    def _tell(self, fact: Event) -> None:
+        self._facts.append(fact)
+
+    def _plan(self, at: float, leg: SimLeg | None, act: Act) -> None:
+        """``act`` happens at ``at``, unless ``leg`` is gone or somewhere else by then."""
+        if at < math.inf:
+            visit = leg.visit if leg is not None else 0
+            heapq.heappush(self._planned, (at, next(self._order), leg.id if leg is not None else None, visit, act))
+
+    def _enter(self, leg: SimLeg, place: Place) -> None:
+        leg.place = place
+        leg.visit += 1
+
+    # ── what people do ────────────────────────────────────────────────────────────────────────────────────
+
+    def call_in(self, caller: Caller, *, now: float) -> list[Event]:
+        """Somebody calls: the call is answered and enters the hold loop."""
+        leg = self._new_leg(TRUNK, None, Place.HOLD, now, caller=caller)
+        leg.is_up = True
+        self._tell(e.LegAnswered(at=now, leg=leg.id))
+        leg.since = now
+        self._to_hold(leg, now)
+        if caller.patience_s < math.inf:
+            self._plan(now + caller.patience_s, None, partial(self._lose_patience, leg.id))
+        return self._told()
+
+    def live_callers(self) -> list[LegId]:
+        """The callers on the line, oldest first."""
+        return [leg.id for leg in self.legs.values() if leg.caller is not None]
+
+    def caller_hangs_up(self, leg: LegId, *, now: float) -> list[Event]:
+        """The caller hangs up, wherever the call is."""
+        if leg in self.legs:
+            self._hang_up(self.legs[leg], now)
+        return self._told()
+
+    def answer(self, endpoint: str, *, now: float) -> list[Event]:
+        """The person at the phone takes the call that rings."""
+        dial = self._ringing_at(endpoint)
+        if dial is not None:
+            self._answered(dial, now)
+        return self._told()
+
+    def reject(self, endpoint: str, *, now: float) -> list[Event]:
+        """The person at the phone refuses the call that rings (486)."""
+        dial = self._ringing_at(endpoint)
+        if dial is not None:
+            self._unanswered(dial, DialOutcome.BUSY, now)
+        return self._told()
+
+    def hang_up(self, endpoint: str, *, now: float) -> list[Event]:
+        """The person at the phone ends the latest call that is up."""
+        leg = self._up_at(endpoint)
+        if leg is not None:
+            self._hang_up(leg, now)
+        return self._told()
+
+    def hold(self, endpoint: str, *, now: float) -> list[Event]:
+        """The hold key of the phone."""
+        leg = self._up_at(endpoint)
+        if leg is not None:
+            self._tell(e.LegHeld(at=now, leg=leg.id))
+        return self._told()
+
+    def resume(self, endpoint: str, *, now: float) -> list[Event]:
+        """The hold key again."""
+        leg = self._up_at(endpoint)
+        if leg is not None:
+            self._tell(e.LegResumed(at=now, leg=leg.id))
+        return self._told()
+
+    def refer(self, endpoint: str, to: str, *, now: float) -> list[Event]:
+        """Blind transfer by the phone itself: to another phone, or (any other extension) to the hold loop."""
+        leg = self._up_at(endpoint)
+        others = [one for one in self._bridges.get(leg.bridge, ()) if one != leg.id] if leg and leg.bridge else []
+        if leg is None or not others:
+            return self._told()
+        moved = self.legs[others[0]]
+        self._part(moved, now)
+        self._tell(e.BlindTransferred(at=now, by=leg.id, moved=moved.id, to=to, ok=True))
+        self._part(leg, now)
+        self._end(leg, HangupCause.NORMAL, now)
+        moved.was_answered = False
+        if to in self.phones:
+            self._enter(moved, Place.RING)
+            self._dial(moved, to, TRANSFER_RING_S, Place.RING, now)
+        else:
+            self._to_hold(moved, now)
+        return self._told()
+
+    def dial(self, endpoint: str, to: str, *, now: float) -> list[Event]:
+        """A phone calls another phone of ours."""
+        phone = self.phones[endpoint]
+        if not phone.is_reachable:
+            return self._told()
+        leg = self._new_leg(endpoint, None, Place.PHONE, now, dialled=to)
+        leg.is_up = True
+        self._show_device(phone, now)
+        self._dial(leg, to, TRANSFER_RING_S, Place.PHONE, now)
+        return self._told()
+
+    # ── faults ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def break_link(self, *, now: float, why: str = "closed") -> list[Event]:
+        """The link to the daemon breaks; calls go on."""
+        facts = self._told()
+        self.is_linked = False
+        return [*facts, e.LinkLost(at=now, pbx=self.pbx, why=why)]
+
+    def restore_link(self, *, now: float) -> list[Event]:
+        """The link stands (again), and all is read."""
+        self._facts.clear()
+        self.is_linked = True
+        return [e.LinkUp(at=now, pbx=self.pbx, version="simulated"), self.read(now=now)]
+
+    def lose_phone(self, endpoint: str, *, now: float) -> list[Event]:
+        """A phone vanishes (its page was closed). Its calls fall silent and end when no audio came for a while."""
+        phone = self.phones[endpoint]
+        phone.is_reachable = False
+        self._tell(e.PhoneUnreachable(at=now, pbx=self.pbx, endpoint=endpoint))
+        self._show_device(phone, now)
+        for leg in [self.legs[one] for one in phone.legs]:
+            if leg.is_up:
+                self._plan(now + RTP_TIMEOUT_S, None, partial(self._fell_silent, leg.id))
+        return self._told()
+
+    def find_phone(self, endpoint: str, *, now: float) -> list[Event]:
+        """A phone registers (again)."""
+        phone = self.phones[endpoint]
+        phone.is_reachable = True
+        self._tell(e.PhoneReachable(at=now, pbx=self.pbx, endpoint=endpoint))
+        self._show_device(phone, now)
+        return self._told()
+
+    def restart(self, *, now: float) -> list[Event]:
+        """The PBX restarts: every call is gone, and nobody tells of it. ``restore_link`` comes next."""
+        facts = self.break_link(now=now, why="shutdown")
+        self.legs.clear()
+        self._bridges.clear()
+        self._planned.clear()
+        self._boot = self._beat = ""
+        self._beat_changed_at = -math.inf
+        for phone in self.phones.values():
+            phone.legs.clear()
+            phone.state = DeviceState.NOT_INUSE if phone.is_reachable else DeviceState.UNAVAILABLE
+        return facts
+
+    def _fell_silent(self, leg: LegId, now: float) -> None:
+        found = self.legs.get(leg)
+        if found is not None and not self.phones[found.endpoint].is_reachable:
+            self._hang_up(found, now, RTP_TIMEOUT_CAUSE)
+
+    # ── commands ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take_beat(self, command: c.Beat, now: float) -> str:
+        if command.pbx != self.pbx:
+            return ""
+        beat = f"{command.boot}:{command.count}"
+        if beat != self._beat:
+            self._beat, self._beat_changed_at = beat, now
+        if command.boot != self._boot:
+            self._boot = command.boot
+            for leg in self.legs.values():
+                if leg.place is Place.HOLD:
+                    self._plan(self._next_turn(leg, now), leg, partial(self._offer_again, leg.id))
+        return ""
+
+    def _accept_offer(self, command: c.AcceptOffer, now: float) -> str:
+        leg = self.legs.get(command.leg)
+        if leg is None:
+            return "no_such_leg"
+        leg.ack = self._boot
+        return ""
+
+    def _ring_agent(self, command: c.RingAgent, now: float) -> str:
+        leg = self.legs.get(command.leg)
+        if leg is None:
+            return "no_such_leg"
+        self._pull_out(leg, now)
+        self._enter(leg, Place.RING)
+        self._dial(leg, command.endpoint, command.ring_timeout_s, Place.RING, now, is_recorded=command.is_recorded)
+        return ""
+
+    def _return_to_hold(self, command: c.ReturnToHold, now: float) -> str:
+        leg = self.legs.get(command.leg)
+        if leg is None:
+            return "no_such_leg"
+        self._pull_out(leg, now)
+        leg.target = command.target
+        self._to_hold(leg, now)
+        return ""
+
+    def _end_by_order(self, command: c.HangUp, now: float) -> str:
+        leg = self.legs.get(command.leg)
+        if leg is not None:
+            self._hang_up(leg, now)
+        return ""
+
+    def _send_to_hold(self, command: c.SendToHold, now: float) -> str:
+        leg, other = self.legs.get(command.leg), self.legs.get(command.other)
+        if leg is None:
+            return "no_such_leg"
+        self._part(leg, now)
+        leg.target = command.target
+        self._to_hold(leg, now)
+        if other is not None:
+            self._hang_up(other, now)
+        return ""
+
+    def _start_consult(self, command: c.StartConsult, now: float) -> str:
+        leg, agent_leg = self.legs.get(command.leg), self.legs.get(command.agent_leg)
+        if leg is None or agent_leg is None:
+            return "no_such_leg"
+        self._part(agent_leg, now)
+        self._part(leg, now)
+        self._enter(leg, Place.PARK)
+        leg.since, leg.parked_for, leg.was_answered = None, agent_leg.id, False
+        self._enter(agent_leg, Place.CONSULT)
+        agent_leg.parked_for = leg.id
+        self._dial(agent_leg, command.endpoint, command.ring_timeout_s, Place.CONSULT, now)
+        return ""
+
+    def _join_legs(self, command: c.JoinLegs, now: float) -> str:
+        leg, to = self.legs.get(command.leg), self.legs.get(command.to)
+        if leg is None or to is None:
+            return "no_such_leg"
+        if to.is_up:
+            self._join(leg, to, now)
+        else:
+            # Bridge() finds nobody to connect with, and the dialplan has nothing else to do with this leg.
+            self._pull_out(leg, now)
+            self._end(leg, HangupCause.NORMAL, now)
+        return ""
+
+    def _pause_recording(self, command: c.PauseRecording, now: float) -> str:
+        leg = self.legs.get(command.leg)
+        if leg is None:
+            return "no_such_leg"
+        if not leg.is_recorded:
+            return "refused"
+        fact = e.RecordingPaused if command.is_paused else e.RecordingResumed
+        self._tell(fact(at=now, leg=leg.id))
+        return ""
+
+    # ── the hold loop and the fall-back queue ─────────────────────────────────────────────────────────────
+
+    def _to_hold(self, leg: SimLeg, now: float) -> None:
+        self._enter(leg, Place.HOLD)
+        leg.parked_for = None
+        if leg.since is None or leg.was_answered:
+            leg.since = now
+        leg.was_answered = False
+        self._offer(leg, now)
+
+    def _offer(self, leg: SimLeg, now: float) -> None:
+        leg.visit += 1
+        leg.ack, leg.offer_boot, leg.offered_at = "", self._boot, now
+        caller = leg.caller or Caller(leg.number, dnis=leg.dialled)
+        since = leg.since if leg.since is not None else now
+        self._tell(
+            e.CallOffered(
+                at=now,
+                leg=leg.id,
+                ani=caller.number,
+                ani_name=caller.name,
+                is_withheld=not caller.number,
+                dnis=caller.dnis,
+                account=caller.account,
+                choice=caller.choice,
+                language=caller.language,
+                waited_s=float(math.floor(now - since)),
+                target=leg.target,
+            )
+        )
+        self._plan(now + UNACKNOWLEDGED_TURNS * TURN_S, leg, partial(self._watch, leg.id))
+
+    def _offer_again(self, leg: LegId, now: float) -> None:
+        if self.legs[leg].offer_boot != self._boot:
+            self._offer(self.legs[leg], now)
+
+    def _next_turn(self, leg: SimLeg, now: float) -> float:
+        return leg.offered_at + TURN_S * (math.floor((now - leg.offered_at) / TURN_S) + 1)
+
+    def _watch(self, leg_id: LegId, now: float) -> None:
+        """The loop's own look at the beat and at the acknowledgement, taken when either can have run out."""
+        leg = self.legs[leg_id]
+        is_acknowledged = leg.ack != "" and leg.ack == leg.offer_boot
+        stale_at = max(leg.offered_at, self._beat_changed_at) + STALE_TURNS * TURN_S
+        if not is_acknowledged or now >= stale_at:
+            self._fall_back(leg, now)
+        else:
+            self._plan(stale_at, leg, partial(self._watch, leg_id))
+
+    def _fall_back(self, leg: SimLeg, now: float) -> None:
+        self._enter(leg, Place.QUEUE)
+        self._tell(e.CallerFellBack(at=now, leg=leg.id))
+        position = 1 + sum(1 for other in self.legs.values() if other.place is Place.QUEUE and other.id != leg.id)
+        self._tell(e.ForeignQueueJoined(at=now, leg=leg.id, queue=self._fallback_queue, position=position))
+        self._plan(now + self._fallback_s, leg, partial(self._leave_queue_unserved, leg.id))
+        self._try_members(leg.id, 0, now)
+
+    def _try_members(self, leg_id: LegId, first: int, now: float) -> None:
+        leg = self.legs[leg_id]
+        if leg.dial is None and leg.bridge is None:
+            for turn in range(first, first + len(self._fallback_phones)):
+                endpoint = self._fallback_phones[turn % len(self._fallback_phones)]
+                phone = self.phones[endpoint]
+                if phone.is_reachable and not phone.legs:
+                    self._dial(leg, endpoint, QUEUE_RING_S, Place.QUEUE, now)
+                    first = turn + 1
+                    break
+        if leg.bridge is None:
+            self._plan(now + QUEUE_RETRY_S, leg, partial(self._try_members, leg_id, first))
+
+    def _leave_queue_unserved(self, leg_id: LegId, now: float) -> None:
+        leg = self.legs[leg_id]
+        if leg.bridge is not None:
+            return
+        if leg.dial is not None:
+            self._end_dial(leg.dial, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
+        leg.visit += 1
+        self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._fallback_queue, abandoned=False))
+        self._enter(leg, Place.JOIN)
+        self._plan(now + QUEUE_MESSAGE_S, leg, lambda then: self._hang_up(leg, then))
+
+    # ── dials ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _dial(
+        self, by: SimLeg, endpoint: str, ring_s: float, place: Place, now: float, *, is_recorded: bool = False
+    ) -> None:
+        phone = self.phones.get(endpoint)
+        if phone is None or not phone.is_reachable:
+            # No contact: the PBX makes no channel at all.
+            self._after_no_answer(by, place, now)
+            return
+        is_busy = bool(phone.legs) and not phone.behaviour.rings_while_talking
+        to = self._new_leg(endpoint, by.conversation, Place.PHONE, now)
+        dial = Dial(by.id, to.id, place, is_recorded)
+        by.dial = to.dial = dial
+        self._tell(e.DialStarted(at=now, by=by.id, to=to.id))
+        if is_busy:
+            self._unanswered(dial, DialOutcome.BUSY, now)
+            return
+        self._tell(e.LegRinging(at=now, leg=to.id))
+        self._show_device(phone, now)
+        self._plan(now + ring_s, to, lambda then: self._unanswered(dial, DialOutcome.NO_ANSWER, then))
+        behaviour = phone.behaviour
+        if behaviour.answers_after_s is None:
+            return
+        reacts_at = now + self._rng.uniform(*behaviour.answers_after_s)
+        if self._rng.random() < behaviour.rejects:
+            self._plan(reacts_at, to, lambda then: self._unanswered(dial, DialOutcome.BUSY, then))
+        else:
+            self._plan(reacts_at, to, lambda then: self._answered(dial, then))
+
+    def _answered(self, dial: Dial, now: float) -> None:
+        by, to = self.legs[dial.by], self.legs[dial.to]
+        by.dial = to.dial = None
+        to.is_up = True
+        to.visit += 1
+        self._tell(e.LegAnswered(at=now, leg=to.id))
+        self._show_device(self.phones[to.endpoint], now)
+        self._tell(e.DialEnded(at=now, by=by.id, to=to.id, outcome=DialOutcome.ANSWERED))
+        if dial.place is Place.QUEUE:
+            by.visit += 1
+            self._tell(e.ForeignQueueLeft(at=now, leg=by.id, queue=self._fallback_queue, abandoned=False))
+        if dial.is_recorded and not by.is_recorded:
+            by.is_recorded = True
+            self._tell(e.RecordingStarted(at=now, leg=by.id, file=f"{by.id.partition('/')[2]}.wav"))
+        bridge = self._new_bridge()
+        self._bring(to, bridge, now)
+        self._bring(by, bridge, now)
+        is_first_answer = by.caller is not None and not by.was_answered
+        if by.caller is not None:
+            by.was_answered = True
+            if is_first_answer and by.caller.talk_s < math.inf:
+                self._plan(now + by.caller.talk_s, None, partial(self._finish_talk, by.id))
+        limits = self.phones[to.endpoint].behaviour.hangs_up_after_s
+        if limits is not None:
+            self._plan(now + self._rng.uniform(*limits), to, lambda then: self._hang_up(to, then))
+
+    def _unanswered(self, dial: Dial, outcome: DialOutcome, now: float) -> None:
+        by = self.legs[dial.by]
+        self._end_dial(dial, outcome, BUSY_CAUSE.get(outcome, HangupCause.NORMAL), now)
+        self._after_no_answer(by, dial.place, now)
+
+    def _end_dial(self, dial: Dial, outcome: DialOutcome, cause: HangupCause, now: float) -> None:
+        by, to = self.legs[dial.by], self.legs[dial.to]
+        by.dial = to.dial = None
+        self._tell(e.DialEnded(at=now, by=by.id, to=to.id, outcome=outcome))
+        self._end(to, cause, now)
+
+    def _after_no_answer(self, by: SimLeg, place: Place, now: float) -> None:
+        if place is Place.RING:
+            self._to_hold(by, now)
+        elif place is Place.CONSULT:
+            self._back_from_consult(by, now)
+        elif place is Place.PHONE:
+            self._end(by, HangupCause.NORMAL, now)
+
+    def _back_from_consult(self, leg: SimLeg, now: float) -> None:
+        """The one to consult is gone or did not answer: back to the caller if the caller still waits for this agent."""
+        waiting = self.legs.get(leg.parked_for) if leg.parked_for is not None else None
+        if waiting is not None and waiting.place is Place.PARK and waiting.parked_for == leg.id:
+            self._join(leg, waiting, now)
+        else:
+            self._end(leg, HangupCause.NORMAL, now)
+
+    # ── bridges ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _join(self, leg: SimLeg, to: SimLeg, now: float) -> None:
+        """``Bridge()``: the other leg is fetched from wherever it is, then this one enters."""
+        if leg.dial is not None:
+            self._end_dial(leg.dial, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
+        left_over = [self.legs[one] for one in self._others(leg)]
+        self._part(leg, now)
+        bridge = self._new_bridge()
+        left_over += [self.legs[one] for one in self._others(to) if self.legs[one] not in left_over]
+        self._part(to, now)
+        self._bring(to, bridge, now)
+        for joined in (leg, to):
+            self._enter(joined, Place.JOIN if joined.place is not Place.PHONE else Place.PHONE)
+            joined.parked_for = None
+            joined.was_answered = joined.caller is not None
+        for other in left_over:
+            self._part(other, now)
+        self._bring(leg, bridge, now)
+        for other in left_over:
+            self._end(other, HangupCause.NORMAL, now)
+
+    def _new_bridge(self) -> BridgeId:
+        bridge = BridgeId(f"{self.pbx}/bridge-{next(self._order)}")
+        self._bridges[bridge] = []
+        return bridge
+
+    def _bring(self, leg: SimLeg, bridge: BridgeId, now: float) -> None:
+        leg.bridge = bridge
+        self._bridges[bridge].append(leg.id)
+        self._tell(e.BridgeJoined(at=now, leg=leg.id, bridge=bridge, kind=BridgeKind.TALK))
+
+    def _part(self, leg: SimLeg, now: float) -> None:
+        if leg.bridge is None:
+            return
+        bridge, leg.bridge = leg.bridge, None
+        inside = self._bridges[bridge]
+        inside.remove(leg.id)
+        if not inside:
+            del self._bridges[bridge]
+        self._tell(e.BridgeParted(at=now, leg=leg.id, bridge=bridge))
+
+    def _others(self, leg: SimLeg) -> list[LegId]:
+        return [one for one in self._bridges.get(leg.bridge, ()) if one != leg.id] if leg.bridge is not None else []
+
+    # ── the end of a leg ──────────────────────────────────────────────────────────────────────────────────
+
+    def _pull_out(self, leg: SimLeg, now: float) -> None:
+        """A redirect of this leg alone: what rings for it stops, who speaks with it is hung up."""
+        if leg.place is Place.QUEUE and leg.bridge is None:
+            self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._fallback_queue, abandoned=True))
+        if leg.dial is not None:
+            self._end_dial(leg.dial, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
+        others = [self.legs[one] for one in self._others(leg)]
+        self._part(leg, now)
+        for other in others:
+            self._part(other, now)
+            self._end(other, HangupCause.NORMAL, now)
+
+    def _hang_up(self, leg: SimLeg, now: float, cause: HangupCause = HangupCause.NORMAL) -> None:
+        """One side hangs up; the other side goes on as the dialplan says."""
+        if leg.dial is not None:
+            dial = leg.dial
+            if dial.to == leg.id:
+                self._unanswered(dial, DialOutcome.CANCELLED, now)
+                return
+            if leg.place is Place.QUEUE:
+                self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._fallback_queue, abandoned=True))
+            self._end_dial(dial, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
+        elif leg.place is Place.QUEUE and leg.bridge is None:
+            self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._fallback_queue, abandoned=True))
+        others = [self.legs[one] for one in self._others(leg)]
+        self._part(leg, now)
+        for other in others:
+            self._part(other, now)
+        self._end(leg, cause, now)
+        for other in others:
+            if other.id not in self.legs:
+                continue
+            if other.place is Place.CONSULT:
+                self._back_from_consult(other, now)
+            elif other.caller is not None and cause is RTP_TIMEOUT_CAUSE:
+                self._to_hold(other, now)
+            else:
+                self._end(other, HangupCause.NORMAL, now)
+
+    def _end(self, leg: SimLeg, cause: HangupCause, now: float) -> None:
+        self._part(leg, now)
+        del self.legs[leg.id]
+        self._tell(e.LegEnded(at=now, leg=leg.id, cause=cause))
+        phone = self.phones.get(leg.endpoint)
+        if phone is not None:
+            phone.legs.remove(leg.id)
+            self._show_device(phone, now)
+        parked = self.legs.get(leg.parked_for) if leg.parked_for is not None else None
+        if parked is not None and parked.place is Place.PARK and parked.parked_for == leg.id:
+            self._plan(now + PARK_TURN_S, parked, lambda then: self._to_hold(parked, then))
+
+    def _lose_patience(self, leg: LegId, now: float) -> None:
+        found = self.legs.get(leg)
+        if found is not None and found.bridge is None and not found.was_answered and found.place is not Place.PARK:
+            self._hang_up(found, now)
+
+    def _finish_talk(self, leg: LegId, now: float) -> None:
+        if leg in self.legs:
+            self._hang_up(self.legs[leg], now)
+
+    # ── phones ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _new_leg(
+        self,
+        endpoint: str,
+        conversation: LegId | None,
+        place: Place,
+        now: float,
+        *,
+        caller: Caller | None = None,
+        dialled: str = "",
+    ) -> SimLeg:
+        number = next(self._channels)
+        new = leg_id(self.pbx, f"{math.floor(now)}.{number}")
+        leg = SimLeg(
+            id=new,
+            conversation=conversation if conversation is not None else new,
+            channel=f"PJSIP/{endpoint}-{number:08x}",
+            endpoint=endpoint,
+            place=place,
+            started_at=now,
+            number=caller.number if caller is not None else endpoint,
+            name=caller.name if caller is not None else "",
+            dialled=caller.dnis if caller is not None else dialled,
+            caller=caller,
+        )
+        self.legs[new] = leg
+        if endpoint in self.phones:
+            self.phones[endpoint].legs.append(new)
+        self._tell(
+            e.LegStarted(
+                at=now,
+                leg=new,
+                conversation=leg.conversation,
+                channel=leg.channel,
+                tech="PJSIP",
+                endpoint=endpoint,
+                number=leg.number,
+                name=leg.name,
+                dialled=leg.dialled,
+            )
+        )
+        return leg
+
+    def _ringing_at(self, endpoint: str) -> Dial | None:
+        for one in self.phones[endpoint].legs:
+            dial = self.legs[one].dial
+            if dial is not None and dial.to == one:
+                return dial
+        return None
+
+    def _up_at(self, endpoint: str) -> SimLeg | None:
+        up = [self.legs[one] for one in self.phones[endpoint].legs if self.legs[one].is_up]
+        return up[-1] if up else None
+
+    def _show_device(self, phone: Phone, now: float) -> None:
+        if not phone.is_reachable:
+            state = DeviceState.UNAVAILABLE
+        elif any(self.legs[one].is_up for one in phone.legs):
+            state = DeviceState.INUSE
+        else:
+            state = DeviceState.RINGING if phone.legs else DeviceState.NOT_INUSE
+        if state is not phone.state:
+            phone.state = state
+            self._tell(e.DeviceChanged(at=now, pbx=self.pbx, endpoint=phone.endpoint, state=state))
+
+
+class LiveSimPbx:
+    """Runs a ``SimPbx`` on asyncio, as a ``cti.switch.Switch``: one timer, facts into ``inbox``."""
+
+    def __init__(self, sim: SimPbx, inbox: Inbox, *, clock: Callable[[], float] = time.time) -> None:
+        self.sim = sim
+        self._inbox = inbox
+        self._clock = clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_running = False
+
+    async def start(self) -> None:
+        """The link comes up."""
+        self._is_running = True
+        self._deliver(self.sim.restore_link(now=self._clock()))
+
+    async def close(self) -> None:
+        """Nothing more comes from here."""
+        self._is_running = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def carry_out(self, command: Command) -> None:
+        """Facts come in a later turn of the loop, as they would over a wire."""
+        asyncio.get_running_loop().call_soon(self._carry_out, command)
+
+    def do(self, deed: Callable[[SimPbx, float], list[Event]]) -> None:
+        """Something that a person or a fault does: ``live.do(lambda sim, now: sim.answer("ann", now=now))``."""
+        self._deliver(deed(self.sim, self._clock()))
+
+    def _carry_out(self, command: Command) -> None:
+        if self._is_running:
+            self._deliver(self.sim.handle(command, now=self._clock()))
+
+    def _deliver(self, facts: list[Event]) -> None:
+        for fact in facts:
+            self._inbox(fact)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self.sim.wake_at()
+        if due is not None and self._is_running:
+            delay_s = max(0.0, due - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._deliver(self.sim.wake(now=self._clock()))

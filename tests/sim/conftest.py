@@ -1,0 +1,46 @@
+"""The stages on which the switch's stories are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cti.asterisk.local_pbx import PhoneAccount
+from tests.sim.stage import AGENTS, DNIS, PASSWORD, AsteriskStage, SimStage, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.conftest import StartPbx
+
+
+@pytest.fixture
+def simulated() -> SimStage:
+    """An empty floor on the simulated PBX."""
+    return SimStage()
+
+
+@pytest.fixture
+async def asterisk(local_pbx: StartPbx) -> AsyncIterator[AsteriskStage]:
+    """An empty floor on a real Asterisk 22."""
+    pbx = await local_pbx(
+        phones=[PhoneAccount(agent, PASSWORD, is_browser=False) for agent in AGENTS],
+        queues={"sales": ["ann"]},
+        routes={DNIS: "sales"},
+        rtp_timeout_s=0,
+        fallback_s=20,
+    )
+    stage = AsteriskStage(pbx)
+    try:
+        await stage.start()
+        yield stage
+    finally:
+        await stage.close()
+
+
+@pytest.fixture(params=["simulated", pytest.param("asterisk", marks=pytest.mark.pbx)])
+def stage(request: pytest.FixtureRequest) -> Stage:
+    """An empty floor with a daemon that beats, once on each adapter."""
+    found: Stage = request.getfixturevalue(request.param)
+    return found

@@ -1,0 +1,296 @@
+"""What every adapter behind ``cti.switch`` does, told once and run on both: the simulated PBX and a real Asterisk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cti import commands as c
+from cti import events as e
+from cti.ids import LegId
+from tests.sim.stage import ANI, DNIS, UNREACHABLE
+
+if TYPE_CHECKING:
+    from tests.sim.stage import Stage
+
+
+async def test_a_caller_is_offered_rung_answered_and_hangs_up(stage: Stage) -> None:
+    caller = await stage.take_call()
+    await stage.talk(caller, "ann")
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert stage.said == [
+        "started inbound",
+        "rang ann",
+        "ring-ended ann answered",
+        "joined ann talk",
+        "left ann",
+        "ended answered",
+    ]
+
+
+async def test_the_offer_tells_who_calls_and_what_was_dialled(stage: Stage) -> None:
+    await stage.call_in()
+    offer = await stage.offered()
+    assert (offer.ani, offer.ani_name, offer.is_withheld, offer.dnis, offer.target) == (
+        ANI,
+        "José",
+        False,
+        DNIS,
+        "",
+    )
+    # Whole seconds of the PBX's clock: a second may have turned since.
+    assert offer.waited_s <= 1
+
+
+async def test_the_agent_hangs_up_and_the_caller_is_let_go(stage: Stage) -> None:
+    caller = await stage.take_call()
+    await stage.talk(caller, "ann")
+    await stage.hang_up("ann")
+    await stage.ends()
+    assert stage.said[-2:] == ["left ann", "ended answered"]
+
+
+async def test_an_order_to_hang_up_the_agent_ends_the_talk(stage: Stage) -> None:
+    caller = await stage.take_call()
+    agent_leg = await stage.talk(caller, "ann")
+    stage.order(c.HangUp(leg=agent_leg))
+    await stage.ends()
+    assert stage.said[-2:] == ["left ann", "ended answered"]
+
+
+async def test_nobody_answers_and_the_caller_is_offered_again_with_the_time_waited(stage: Stage) -> None:
+    caller = await stage.take_call()
+    stage.ring(caller, "ann", ring_timeout_s=2)
+    await stage.says("ring-ended ann no_answer")
+    assert (await stage.offered(caller)).waited_s >= 2
+    stage.order(c.AcceptOffer(leg=caller))
+    await stage.talk(caller, "bob")
+
+
+async def test_a_refused_ring_brings_the_caller_back(stage: Stage) -> None:
+    caller = await stage.take_call()
+    stage.ring(caller, "ann")
+    await stage.says("rang ann")
+    await stage.reject("ann")
+    await stage.says("ring-ended ann busy")
+    await stage.offered(caller)
+
+
+async def test_a_phone_without_contact_does_not_ring_and_the_caller_comes_back(stage: Stage) -> None:
+    caller = await stage.take_call()
+    stage.ring(caller, UNREACHABLE)
+    await stage.offered(caller)
+    assert stage.said == ["started inbound"]
+
+
+async def test_a_caller_who_gives_up_while_ringing(stage: Stage) -> None:
+    caller = await stage.take_call()
+    stage.ring(caller, "ann")
+    await stage.says("rang ann")
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert stage.said == ["started inbound", "rang ann", "ring-ended ann cancelled", "ended abandoned"]
+
+
+async def test_a_caller_who_gives_up_while_waiting(stage: Stage) -> None:
+    await stage.take_call()
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert stage.said == ["started inbound", "ended abandoned"]
+
+
+async def test_a_ring_is_taken_back(stage: Stage) -> None:
+    caller = await stage.take_call()
+    stage.ring(caller, "ann")
+    await stage.says("rang ann")
+    stage.order(c.ReturnToHold(leg=caller, target="agent:bob"))
+    await stage.says("ring-ended ann cancelled")
+    assert (await stage.offered(caller)).target == "agent:bob"
+
+
+async def test_a_blind_transfer_to_a_queue_offers_the_caller_with_the_target(stage: Stage) -> None:
+    caller = await stage.take_call()
+    agent_leg = await stage.talk(caller, "ann")
+    stage.order(c.SendToHold(leg=caller, other=agent_leg, target="queue:support"))
+    assert (await stage.offered(caller)).target == "queue:support"
+    stage.order(c.AcceptOffer(leg=caller))
+    await stage.says("left ann")
+    await stage.talk(caller, "bob")
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert stage.said[-2:] == ["left bob", "ended answered"]
+
+
+async def consult(stage: Stage, *, ring_timeout_s: int = 20) -> tuple[LegId, LegId]:
+    """ann talks with a caller and begins to ring bob; gives the caller's and ann's legs."""
+    caller = await stage.take_call()
+    agent_leg = await stage.talk(caller, "ann")
+    stage.order(c.StartConsult(leg=caller, agent_leg=agent_leg, endpoint="bob", ring_timeout_s=ring_timeout_s))
+    await stage.says("rang bob", "held ann", "left ann")
+    return caller, agent_leg
+
+
+async def test_a_consultation_is_completed(stage: Stage) -> None:
+    caller, _ann = await consult(stage)
+    await stage.answer("bob")
+    await stage.says("joined ann consult", "joined bob consult")
+    stage.order(c.JoinLegs(leg=caller, to=stage.leg_of("bob")))
+    await stage.says("joined bob talk", "resumed ann", "left ann")
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert stage.said[-2:] == ["left bob", "ended answered"]
+
+
+@pytest.mark.parametrize("is_answered", [True, False], ids=["answered", "ringing"])
+async def test_a_consultation_is_cancelled(stage: Stage, is_answered: bool) -> None:
+    caller, ann = await consult(stage)
+    if is_answered:
+        await stage.answer("bob")
+        await stage.says("joined ann consult", "joined bob consult")
+    stage.order(c.JoinLegs(leg=ann, to=caller))
+    await stage.says("joined ann talk", "resumed ann")
+    await stage.hang_up("ann")
+    await stage.ends()
+    assert stage.said[-2:] == ["left ann", "ended answered"]
+
+
+async def test_the_consulted_agent_does_not_answer_and_the_talk_goes_on(stage: Stage) -> None:
+    await consult(stage, ring_timeout_s=2)
+    await stage.says("ring-ended bob no_answer")
+    await stage.says("joined ann talk", "resumed ann")
+
+
+async def test_the_consulted_agent_hangs_up_and_the_talk_goes_on(stage: Stage) -> None:
+    await consult(stage)
+    await stage.answer("bob")
+    await stage.says("joined ann consult", "joined bob consult")
+    await stage.hang_up("bob")
+    await stage.says("left bob", "joined ann talk", "resumed ann")
+
+
+async def test_a_blonde_transfer_sends_the_caller_on_while_the_target_rings(stage: Stage) -> None:
+    caller, ann = await consult(stage)
+    stage.order(c.SendToHold(leg=caller, other=ann, target="agent:bob"))
+    assert (await stage.offered(caller)).target == "agent:bob"
+    await stage.says("resumed ann", "ring-ended bob cancelled")
+    stage.order(c.AcceptOffer(leg=caller))
+    await stage.talk(caller, "bob")
+
+
+async def test_the_caller_leaves_during_the_consultation(stage: Stage) -> None:
+    await consult(stage)
+    await stage.answer("bob")
+    await stage.says("joined ann consult", "joined bob consult")
+    await stage.caller_hangs_up()
+    await stage.says("resumed ann")
+    await stage.hang_up("bob")
+    await stage.ends()
+    assert stage.said[-1] == "ended answered"
+
+
+async def test_the_agent_leaves_during_the_consultation_and_the_caller_is_offered_again(stage: Stage) -> None:
+    caller, ann = await consult(stage)
+    stage.order(c.HangUp(leg=ann))
+    await stage.says("ring-ended bob cancelled")
+    await stage.offered(caller)
+
+
+async def test_a_recording_is_paused_and_resumed(stage: Stage) -> None:
+    caller = await stage.take_call()
+    await stage.talk(caller, "ann", is_recorded=True)
+    stage.order(c.PauseRecording(leg=caller, is_paused=True))
+    await stage.says("recording paused")
+    stage.order(c.PauseRecording(leg=caller, is_paused=False))
+    await stage.says("recording on")
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert stage.said.count("recording on") == 2
+    assert stage.said.count("recording off") == 1
+
+
+async def test_hold_and_resume_on_the_phone(stage: Stage) -> None:
+    caller = await stage.take_call()
+    await stage.talk(caller, "ann")
+    await stage.hold("ann")
+    await stage.says("held ann")
+    await stage.resume("ann")
+    await stage.says("resumed ann")
+
+
+async def test_a_transfer_by_the_phone_itself(stage: Stage) -> None:
+    caller = await stage.take_call()
+    await stage.talk(caller, "ann")
+    await stage.refer("ann", "bob")
+    await stage.says("transfer blind ann bob", "left ann", "rang bob")
+    await stage.answer("bob")
+    await stage.says("joined bob talk", "transferred blind completed")
+
+
+async def test_a_silent_daemon_loses_its_callers_to_the_fall_back_queue(stage: Stage) -> None:
+    caller = await stage.take_call()
+    stage.is_beating = False
+    await stage.hears(e.CallerFellBack, leg=caller)
+    await stage.hears(e.ForeignQueueJoined, leg=caller)
+    await stage.says("rang ann")
+    await stage.answer("ann")
+    await stage.says("joined ann talk")
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert stage.said[-1] == "ended answered"
+
+
+async def test_a_caller_whom_nobody_acknowledges_falls_back(stage: Stage) -> None:
+    await stage.call_in()
+    offer = await stage.offered()
+    await stage.hears(e.CallerFellBack, leg=offer.leg)
+
+
+async def test_an_acknowledged_caller_waits_on(stage: Stage) -> None:
+    await stage.take_call()
+    await stage.pass_time(7)
+    assert not any(isinstance(fact, e.CallerFellBack) for fact in stage.facts)
+
+
+async def test_another_start_of_the_daemon_is_offered_the_caller_again(stage: Stage) -> None:
+    caller = await stage.take_call()
+    await stage.pass_time(2)
+    stage.boot = "boot2"
+    stage.order(stage.next_beat())
+    assert (await stage.offered(caller)).waited_s >= 2
+
+
+async def test_after_a_reconnect_all_that_lives_is_read_and_nothing_is_told_twice(stage: Stage) -> None:
+    caller = await stage.take_call()
+    agent_leg = await stage.talk(caller, "ann")
+    before = list(stage.said)
+    await stage.reconnect()
+    (read,) = [fact for fact in stage.facts if isinstance(fact, e.PbxRead)][-1:]
+    legs = {leg.leg: leg for leg in read.legs}
+    assert set(legs) == {caller, agent_leg}
+    assert legs[caller].bridge == legs[agent_leg].bridge is not None
+    assert legs[agent_leg].conversation == caller
+    assert stage.said == before
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert stage.said[-2:] == ["left ann", "ended answered"]
+
+
+async def test_a_waiting_caller_is_seen_waiting_after_a_reconnect(stage: Stage) -> None:
+    caller = await stage.take_call()
+    await stage.reconnect()
+    (read,) = [fact for fact in stage.facts if isinstance(fact, e.PbxRead)][-1:]
+    assert [(leg.leg, leg.is_waiting, leg.bridge) for leg in read.legs] == [(caller, True, None)]
+
+
+async def test_an_order_about_a_caller_who_is_gone_fails_without_harm(stage: Stage) -> None:
+    caller = await stage.take_call()
+    await stage.caller_hangs_up()
+    await stage.ends()
+    stage.order(c.AcceptOffer(leg=caller))
+    failure = await stage.hears(e.CommandFailed)
+    assert isinstance(failure, e.CommandFailed)
+    assert (failure.command, failure.leg, failure.why) == ("AcceptOffer", caller, "no_such_leg")
+    stage.order(c.HangUp(leg=caller))
+    assert await stage.take_call()
