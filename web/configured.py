@@ -1,0 +1,83 @@
+"""What the pages need of the stored configuration: field rules, reasons, dispositions. Read anew every few seconds, so
+that a change shows soon and a page costs no query; while the database is away, the last reading serves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from crm_core import centre
+from crm_core.access import FieldRules
+from web.database_away import AWAY
+from web.sentences import Names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from crm_core.database import Database
+    from cti.routing.plan import Plan
+
+READ_EVERY_S = 3.0
+log = logging.getLogger("callfloor.web")
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One reading."""
+
+    rules: FieldRules
+    reasons: tuple[centre.Reason, ...]
+    dispositions: tuple[centre.Disposition, ...]
+
+    def disposition_labels(self, tag: str) -> dict[str, str]:
+        """Code → label, of dispositions in use and of those that were."""
+        return {one.code: label_in(one.labels, tag, one.code) for one in self.dispositions}
+
+    def names(self, plan: Plan, tag: str) -> Names:
+        """What everything is called in a language."""
+        return Names(
+            agents={agent.id: agent.name for agent in plan.agents.values()},
+            queues={queue.id: queue.name for queue in plan.queues.values()},
+            reasons={one.code: label_in(one.labels, tag, one.code) for one in self.reasons},
+        )
+
+
+def label_in(labels: Mapping[str, str], tag: str, code: str) -> str:
+    """A label in a language, else in English, else the code."""
+    return labels.get(tag) or labels.get("en") or code
+
+
+class Configured:
+    """Gives the current configuration."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._last: Configuration | None = None
+        self._read_at = 0.0
+        self._turn = asyncio.Lock()
+
+    async def current(self, *, now: float) -> Configuration:
+        """The configuration, at most a few seconds old."""
+        if (last := self._fresh(now)) is not None:
+            return last
+        async with self._turn:
+            if (last := self._fresh(now)) is not None:
+                return last
+            try:
+                async with self._database.read() as connection:
+                    whole = await centre.load_centre(connection)
+                    rules = await FieldRules.load(connection)
+            except AWAY as error:
+                if self._last is None:
+                    raise
+                log.warning("! the configuration could not be read: %s", type(error).__name__)
+                self._read_at = now
+                return self._last
+            self._last = Configuration(rules, whole.reasons, whole.dispositions)
+            self._read_at = now
+            return self._last
+
+    def _fresh(self, now: float) -> Configuration | None:
+        return self._last if 0 <= now - self._read_at < READ_EVERY_S else None

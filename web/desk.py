@@ -1,0 +1,170 @@
+"""The agent's desk: the page, and what its scripts ask for. The floor decides what may be done now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cti.events import AgentState
+from cti.routing.plan import PhoneKind
+from web import schemas
+from web.configured import label_in
+from web.floor_page import fields_of_state
+from web.schemas import Accepted, Desk, Phone, Targets
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from cti.ids import AgentId
+    from web.asking import Ask
+
+
+async def show(ask: Ask) -> web.StreamResponse:
+    """The page that stays open for the whole shift. Opening it logs the agent in on the floor."""
+    _take_seat(ask)
+    desk = await _desk(ask)
+    return await ask.page("desk.html", desk=desk.model_dump(), messages=ask.language.js_messages())
+
+
+async def setup(ask: Ask) -> Desk:
+    """All that the page needs to begin; asked for by an open desk, which is thus logged in on the floor."""
+    _take_seat(ask)
+    return await _desk(ask)
+
+
+async def set_state(ask: Ask, *, body: schemas.StateBody) -> Accepted:
+    """Ask to be available or not ready."""
+    ask.services.floor.set_state(ask.agent, body.state, body.reason, by=ask.user.username)
+    return Accepted(now=ask.now)
+
+
+async def finish_wrap_up(ask: Ask) -> Accepted:
+    """The after-call work is done."""
+    ask.services.floor.finish_wrap_up(ask.agent)
+    return Accepted(now=ask.now)
+
+
+async def targets(ask: Ask) -> Targets:
+    """Where the caller may be sent: other agents and queues, as they are now."""
+    floor = ask.services.floor
+    return Targets(
+        agents=[
+            schemas.AgentTarget(
+                id=agent.id,
+                name=agent.name,
+                state=agent.state.value,
+                reason=agent.reason,
+                since=agent.since,
+                queues=list(agent.queues),
+                is_reachable=agent.is_phone_reachable and agent.is_desk_fresh,
+            )
+            for agent in floor.agents()
+            if agent.id != ask.agent
+        ],
+        queues=[
+            schemas.QueueTarget(
+                id=queue.id, name=queue.name, waiting=queue.waiting, agents_available=queue.agents_available
+            )
+            for queue in floor.queues()
+        ],
+    )
+
+
+async def save_note(ask: Ask, *, body: schemas.NoteBody) -> Accepted:
+    """The note as it stands now."""
+    ask.services.floor.save_note(ask.agent, ask.interaction, body.text)
+    return Accepted(now=ask.now)
+
+
+async def set_disposition(ask: Ask, *, body: schemas.DispositionBody) -> Accepted:
+    """What came of the contact."""
+    ask.services.floor.set_disposition(ask.agent, ask.interaction, body.code)
+    return Accepted(now=ask.now)
+
+
+async def choose_customer(ask: Ask, *, body: schemas.CustomerBody) -> Accepted:
+    """Whose contact it is."""
+    ask.services.floor.choose_customer(ask.agent, ask.interaction, body.party)
+    return Accepted(now=ask.now)
+
+
+async def hang_up(ask: Ask) -> Accepted:
+    """End the agent's talk."""
+    ask.services.floor.hang_up(ask.agent, ask.interaction)
+    return Accepted(now=ask.now)
+
+
+async def pause_recording(ask: Ask, *, body: schemas.RecordingBody) -> Accepted:
+    """Write silence into the recording, or sound again."""
+    ask.services.floor.pause_recording(ask.agent, ask.interaction, is_paused=body.is_paused)
+    return Accepted(now=ask.now)
+
+
+async def transfer(ask: Ask, *, body: schemas.TransferBody) -> Accepted:
+    """Send the caller on, now or after a word with the target."""
+    ask.services.floor.transfer(ask.agent, ask.interaction, body.target, is_attended=body.is_attended)
+    return Accepted(now=ask.now)
+
+
+async def complete_transfer(ask: Ask) -> Accepted:
+    """Join caller and target."""
+    ask.services.floor.complete_transfer(ask.agent, ask.interaction)
+    return Accepted(now=ask.now)
+
+
+async def cancel_transfer(ask: Ask) -> Accepted:
+    """Back to the caller."""
+    ask.services.floor.cancel_transfer(ask.agent, ask.interaction)
+    return Accepted(now=ask.now)
+
+
+def _take_seat(ask: Ask) -> None:
+    floor = ask.services.floor
+    if floor.agent(ask.agent).state is AgentState.LOGGED_OUT:
+        floor.log_in(ask.agent)
+
+
+async def _desk(ask: Ask) -> Desk:
+    floor, settings = ask.services.floor, ask.services.settings
+    configuration = await ask.services.configured.current(now=ask.now)
+    tag = ask.language.tag
+    return Desk(
+        agent=schemas.AgentState(**fields_of_state(floor.agent(ask.agent))),
+        phone=_phone(ask, ask.agent),
+        reasons=[
+            schemas.ReasonChoice(code=reason.code, label=label_in(reason.labels, tag, reason.code))
+            for reason in configuration.reasons
+            if reason.is_active
+        ],
+        dispositions=[
+            schemas.DispositionChoice(
+                code=one.code, label=label_in(one.labels, tag, one.code), key=one.key, queue=one.queue
+            )
+            for one in configuration.dispositions
+            if one.is_active
+        ],
+        queues=[schemas.QueueChoice(id=queue.id, name=queue.name) for queue in floor.plan.queues.values()],
+        language=tag,
+        socket_url=settings.desk_socket_url,
+        csrf=ask.user.csrf,
+    )
+
+
+def _phone(ask: Ask, agent: AgentId) -> Phone:
+    settings = ask.services.settings
+    plan = ask.services.floor.plan.agents[agent]
+    credentials = settings.phone_secrets(agent) if plan.phone.kind is PhoneKind.BROWSER else None
+    ws_url = settings.sip_ws_urls.get(plan.phone.pbx)
+    if credentials is None or ws_url is None:
+        return Phone(kind="desk", ws_url="", uri="", username="", password="", display_name=plan.name, ice_servers=[])
+    return Phone(
+        kind="browser",
+        ws_url=ws_url,
+        uri=credentials.uri,
+        username=credentials.username,
+        password=credentials.password,
+        display_name=plan.name,
+        ice_servers=[
+            schemas.IceServerAnswer(urls=list(one.urls), username=one.username, credential=one.credential)
+            for one in settings.ice_servers
+        ],
+    )

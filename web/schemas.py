@@ -1,0 +1,550 @@
+"""The shapes of what the API takes and gives. Times are Unix seconds; a field that the asking role may not read is
+absent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
+Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Search = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00]*$")]
+LONGEST_NOTE = 20_000
+LONGEST_PASSWORD = 256
+
+
+class Given(BaseModel):
+    """Root of what scripts send: exact types, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Typed(BaseModel):
+    """Root of what comes in a form or a query: all values are text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Answer(BaseModel):
+    """Root of what is sent back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# ── errors ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class FieldProblem(Answer):
+    """Which field is wrong, and how (a stable code)."""
+
+    field: str
+    problem: str
+
+
+class ErrorAnswer(Answer):
+    """What went wrong: a stable code, a sentence in the person's language, the fields concerned."""
+
+    code: str
+    message: str
+    fields: list[FieldProblem] = []
+    request: str = ""
+
+
+class Accepted(Answer):
+    """The request was passed on; its effect is seen on the desk socket. ``now``: the server's clock."""
+
+    now: float
+
+
+class Health(Answer):
+    """Is the server of use? ``degraded``: the database or a PBX is away."""
+
+    status: Literal["ok", "degraded"]
+    database: Literal["up", "down"]
+    pbx_up: int
+    pbx_total: int
+
+
+# ── forms and queries ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class LoginForm(Typed):
+    """The log-in. ``next``: where to go on."""
+
+    username: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00]*$")]
+    password: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_PASSWORD)] = Field(repr=False)
+    next: Annotated[str, StringConstraints(max_length=500)] = ""
+    csrf: str = ""
+
+
+class LoginQuery(Typed):
+    """Where to go on after the log-in."""
+
+    next: Annotated[str, StringConstraints(max_length=500)] = ""
+
+
+class LogoutForm(Typed):
+    """The log-out."""
+
+    csrf: str = ""
+
+
+class LanguageForm(Typed):
+    """The choice of a language. ``next``: the page to go back to."""
+
+    tag: Literal["en", "zh-Hans", "zh-Hant"]
+    next: Annotated[str, StringConstraints(max_length=500)] = ""
+    csrf: str = ""
+
+
+class SearchQuery(Typed):
+    """A search for customers."""
+
+    q: Search = ""
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+class CustomerQuery(Typed):
+    """From where on the timeline is shown: ``before`` (Unix seconds)."""
+
+    before: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
+
+
+class RecordingQuery(Typed):
+    """Which of a contact's recordings, counted from 0."""
+
+    part: Annotated[int, Field(ge=0, le=99)] = 0
+
+
+class TimelineQuery(Typed):
+    """A part of a timeline: at most ``limit`` contacts that began before ``before`` (Unix seconds)."""
+
+    before: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+# ── the desk ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class StateBody(Given):
+    """The state that an agent asks for. ``reason``: code of a reason, for NOT_READY."""
+
+    state: Literal["AVAILABLE", "NOT_READY"]
+    reason: Annotated[str, StringConstraints(max_length=40, pattern=r"^[A-Za-z0-9._-]*$")] = ""
+
+
+class NoteBody(Given):
+    """The whole note as it stands now."""
+
+    text: Annotated[str, StringConstraints(max_length=LONGEST_NOTE, pattern=r"^[^\x00]*$")]
+
+
+class DispositionBody(Given):
+    """What came of the contact: code of a disposition."""
+
+    code: Annotated[str, StringConstraints(max_length=40, pattern=r"^[A-Za-z0-9._-]*$")]
+
+
+class CustomerBody(Given):
+    """The customer of the contact; null: none of these."""
+
+    party: Annotated[int, Field(ge=1, le=10**15)] | None
+
+
+class RecordingBody(Given):
+    """Pause (card data) or go on."""
+
+    is_paused: bool
+
+
+class TransferBody(Given):
+    """Where to send the caller: ``agent:<id>`` or ``queue:<id>``. Attended: talk to the agent first."""
+
+    target: Annotated[str, StringConstraints(pattern=r"^(agent|queue):[a-z0-9][a-z0-9._-]{0,39}$")]
+    is_attended: bool
+
+
+class IceServerAnswer(Answer):
+    """As the browser's ``RTCIceServer``."""
+
+    urls: list[str]
+    username: str = ""
+    credential: str = ""
+
+
+class Phone(Answer):
+    """The agent's phone. A browser phone comes with what it registers with; a desk phone with empty fields."""
+
+    kind: Literal["browser", "desk"]
+    ws_url: str
+    uri: str
+    username: str
+    password: str
+    display_name: str
+    ice_servers: list[IceServerAnswer]
+
+
+class AgentState(Answer):
+    """An agent's state, as on the desk socket."""
+
+    agent: str
+    name: str
+    state: str
+    reason: str
+    since: float
+    until: float | None
+    interaction: str | None
+    next_state: str | None
+
+
+class ReasonChoice(Answer):
+    """A reason for not being ready."""
+
+    code: str
+    label: str
+
+
+class DispositionChoice(Answer):
+    """What may come of a contact. ``key``: the key that chooses it; ``queue``: null for every queue."""
+
+    code: str
+    label: str
+    key: str
+    queue: str | None
+
+
+class QueueChoice(Answer):
+    """A queue."""
+
+    id: str
+    name: str
+
+
+class Desk(Answer):
+    """All that the agent's page needs to begin."""
+
+    agent: AgentState
+    phone: Phone
+    reasons: list[ReasonChoice]
+    dispositions: list[DispositionChoice]
+    queues: list[QueueChoice]
+    language: str
+    socket_url: str
+    csrf: str
+
+
+class AgentTarget(Answer):
+    """An agent that a caller may be sent to."""
+
+    id: str
+    name: str
+    state: str
+    reason: str
+    since: float
+    queues: list[str]
+    is_reachable: bool
+
+
+class QueueTarget(Answer):
+    """A queue that a caller may be sent to."""
+
+    id: str
+    name: str
+    waiting: int
+    agents_available: int
+
+
+class Targets(Answer):
+    """Where a caller may be sent."""
+
+    agents: list[AgentTarget]
+    queues: list[QueueTarget]
+
+
+# ── the floor ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class FloorAgent(AgentState):
+    """An agent on the floor."""
+
+    is_desk_fresh: bool
+    desk_why: str
+    is_phone_reachable: bool
+    queues: list[str]
+
+
+class FloorQueue(Answer):
+    """A queue on the floor."""
+
+    id: str
+    name: str
+    waiting: int
+    longest_wait_since: float | None
+    talking: int
+    agents_available: int
+    agents_logged_in: int
+
+
+class FloorCall(Answer):
+    """A live contact on the floor."""
+
+    id: str
+    direction: str
+    phase: str
+    queue: str | None
+    agent: str | None
+    number: str | None = None
+    name: str | None = None
+    is_withheld: bool
+    dnis: str
+    started_at: float
+    queued_at: float | None
+    phase_since: float
+    party: int | None
+    recording: str
+
+
+class FloorAnswer(Answer):
+    """The live picture. ``pbx``: PBX → ``up`` or why not."""
+
+    now: float
+    agents: list[FloorAgent]
+    queues: list[FloorQueue]
+    calls: list[FloorCall]
+    pbx: dict[str, str]
+
+
+class PassedAnswer(Answer):
+    """Why a candidate was not taken: agent (empty: several), stable code, detail, and the sentence."""
+
+    agent: str
+    reason: str
+    detail: str
+    sentence: str
+
+
+class ReasonAnswer(Answer):
+    """One decision: in words, and in full."""
+
+    at: float
+    queue: str
+    agent: str | None
+    rule: str
+    sentence: str
+    passed: list[PassedAnswer]
+
+
+class Reasons(Answer):
+    """Why a caller waits, or went where it went; the newest decision first."""
+
+    interaction: str
+    decisions: list[ReasonAnswer]
+
+
+# ── customers and contacts ────────────────────────────────────────────────────────────────────────────────
+
+
+class Record(BaseModel):
+    """Root of what is read through a role's field rules: every field may be absent, and none that is not named here
+    ever leaves the server."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class CustomerBrief(Record):
+    """A customer in a list."""
+
+    id: int
+    kind: str | None = None
+    name: str | None = None
+    company: str | None = None
+    tier: str | None = None
+    status: str | None = None
+    language: str | None = None
+    flags: list[str] | None = None
+    owner: str | None = None
+    account_number: str | None = None
+    numbers: list[str] | None = None
+    email: str | None = None
+    since: str | None = None
+
+
+class Customers(Answer):
+    """What a search found, best first. ``is_more``: there are more than were asked for."""
+
+    customers: list[CustomerBrief]
+    is_more: bool
+
+
+class PhoneNumber(Record):
+    """A customer's number."""
+
+    id: int | None = None
+    e164: str | None = None
+    label: str | None = None
+    extension: str | None = None
+    line_type: str | None = None
+    state: str | None = None
+    is_primary: bool | None = None
+
+
+class EmailAddress(Record):
+    """A customer's e-mail address."""
+
+    id: int | None = None
+    address: str | None = None
+    label: str | None = None
+    is_primary: bool | None = None
+
+
+class PostalAddress(Record):
+    """A customer's address."""
+
+    id: int | None = None
+    label: str | None = None
+    street: str | None = None
+    city: str | None = None
+    region: str | None = None
+    postcode: str | None = None
+    country: str | None = None
+    is_primary: bool | None = None
+
+
+class LinkedParty(Record):
+    """Somebody who belongs to a customer, or whom a customer belongs to."""
+
+    id: int
+    name: str | None = None
+    role: str | None = None
+    is_primary: bool | None = None
+
+
+class OwnedProduct(Record):
+    """A product that a customer owns or asks about."""
+
+    code: str | None = None
+    name: str | None = None
+    relation: str | None = None
+    summary: str | None = None
+
+
+class Customer(Record):
+    """All that is known about a customer."""
+
+    id: int
+    kind: str | None = None
+    name: str | None = None
+    account_number: str | None = None
+    type: str | None = None
+    status: str | None = None
+    tier: str | None = None
+    language: str | None = None
+    owner: str | None = None
+    owner_name: str | None = None
+    birthday_month: int | None = None
+    birthday_day: int | None = None
+    birthday_year: int | None = None
+    custom: dict[str, Any] | None = None
+    version: int | None = None
+    created_at: float | None = None
+    updated_at: float | None = None
+    flags: list[str] | None = None
+    numbers: list[PhoneNumber] = []
+    emails: list[EmailAddress] = []
+    addresses: list[PostalAddress] = []
+    organisations: list[LinkedParty] = []
+    people: list[LinkedParty] = []
+    products: list[OwnedProduct] = []
+
+
+class Contact(Record):
+    """A contact on a timeline."""
+
+    id: str
+    party: int | None = None
+    at: float
+    channel: str | None = None
+    direction: str | None = None
+    queue: str | None = None
+    agent: str | None = None
+    outcome: str | None = None
+    disposition: str | None = None
+    note: str | None = None
+    wait_s: float | None = None
+    talk_s: float | None = None
+    has_recording: bool | None = None
+
+
+class Timeline(Answer):
+    """Contacts, newest first. ``before``: ask with it for the ones before; null when these are all."""
+
+    contacts: list[Contact]
+    before: float | None
+
+
+class Leg(Record):
+    """One leg of a contact."""
+
+    id: str
+    role: str | None = None
+    agent: str | None = None
+    endpoint: str | None = None
+    number: str | None = None
+    started_at: float | None = None
+    ringing_at: float | None = None
+    answered_at: float | None = None
+    ended_at: float | None = None
+    outcome: str | None = None
+    cause: str | None = None
+
+
+class Recording(Record):
+    """A recording of a contact. Its file's name never leaves the server."""
+
+    started_at: float | None = None
+    ended_at: float | None = None
+    state: str | None = None
+    audio_s: float | None = None
+    silent_s: float | None = None
+    sha256: str | None = None
+    bytes: int | None = None
+    paused: list[list[float | None]] | None = None
+
+
+class Interaction(Record):
+    """A contact. ``phase``: where it stands, while it lives."""
+
+    id: str
+    phase: str | None = None
+    party_id: int | None = None
+    party_name: str | None = None
+    direction: str | None = None
+    channel: str | None = None
+    queue: str | None = None
+    queue_name: str | None = None
+    agent: str | None = None
+    agent_name: str | None = None
+    from_agent: str | None = None
+    dnis: str | None = None
+    ani_e164: str | None = None
+    ani_name: str | None = None
+    is_withheld: bool | None = None
+    account: str | None = None
+    choice: str | None = None
+    language: str | None = None
+    started_at: float | None = None
+    queued_at: float | None = None
+    answered_at: float | None = None
+    ended_at: float | None = None
+    wait_s: float | None = None
+    talk_s: float | None = None
+    hold_s: float | None = None
+    wrap_up_s: float | None = None
+    outcome: str | None = None
+    disposition: str | None = None
+    note: str | None = None
+    match_how: str | None = None
+    legs: list[Leg] = []
+    decisions: list[ReasonAnswer] = []
+    recordings: list[Recording] = []
