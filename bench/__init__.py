@@ -1,0 +1,1 @@
+"""Measurements; each prints and writes JSON to ``bench/results/``."""

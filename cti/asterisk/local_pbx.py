@@ -1,0 +1,383 @@
+"""A real Asterisk of our own: unpacked into a folder, configured from ``config/asterisk``, run as a child process.
+
+The demo, the tests and the measurements use it. It needs no root, listens on loopback only, takes free ports, and two
+of them run side by side. ``make setup`` unpacks Asterisk into ``.cache/asterisk/<version>``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from cti.ids import SLUG
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TEMPLATES = REPOSITORY / "config" / "asterisk"
+DIALPLANS = REPOSITORY / "dialplans"
+
+
+class LocalPbxError(Exception):
+    """Asterisk could not be found, configured or started; the text says what and where to look."""
+
+
+@dataclass(frozen=True)
+class PhoneAccount:
+    """A phone that may register: its PJSIP endpoint (a slug, also its user name) and password."""
+
+    endpoint: str
+    password: str
+    is_browser: bool
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where one Asterisk listens. ``ws`` carries SIP over WebSocket; media takes even ports of the RTP range."""
+
+    sip_udp: int
+    ws: int
+    ami: int
+    rtp_first: int = 10000
+    rtp_last: int = 30000
+
+
+@dataclass(frozen=True)
+class AsteriskProgram:
+    """An unpacked Asterisk: how to run it and where its parts lie."""
+
+    command: tuple[str, ...]
+    modules: Path
+    data: Path
+
+    @classmethod
+    def find(cls, root: Path) -> Self:
+        """Look into ``root``, a folder of unpacked packages; ``/`` is the system's own Asterisk.
+
+        Raises ``LocalPbxError`` when there is none.
+        """
+        binary = root / "usr/sbin/asterisk"
+        modules = [*sorted(root.glob("usr/lib/*/asterisk/modules")), root / "usr/lib/asterisk/modules"]
+        found = next((folder for folder in modules if folder.is_dir()), None)
+        if not binary.is_file() or found is None:
+            raise LocalPbxError(f"No Asterisk in {root}: run `make setup`")
+        if root == Path("/"):
+            return cls((str(binary),), found, root / "usr/share/asterisk")
+        # Its own loader and libraries, so that it runs beside whatever libc the machine has.
+        places = ("usr/lib64", "lib64", "lib/*-linux-gnu", "usr/lib/*-linux-gnu", "lib", "usr/lib")
+        loaders = [path for place in places for path in sorted(root.glob(f"{place}/ld-*.so*"))]
+        loader = next((path.resolve() for path in loaders if path.resolve().is_file()), None)
+        if loader is None:
+            raise LocalPbxError(f"No program loader in {root}: remove the folder and run `make setup`")
+        libraries = [str(path) for place in places for path in sorted(root.glob(place)) if path.is_dir()]
+        command = (str(loader), "--library-path", ":".join(libraries), str(binary))
+        return cls(command, found, root / "usr/share/asterisk")
+
+
+def _end_with_parent() -> tuple[str, ...]:
+    # A program that is killed can't stop its Asterisk; the kernel can.
+    program = shutil.which("setpriv")
+    return () if program is None else (program, "--pdeathsig", "TERM", "--")
+
+
+def installed_root(version: int) -> Path:
+    """Where ``make setup`` put this version of Asterisk.
+
+    ``CALLFLOOR_ASTERISK_ROOT_<version>`` names another folder, ``CALLFLOOR_CACHE`` another cache.
+    """
+    named = os.environ.get(f"CALLFLOOR_ASTERISK_ROOT_{version}")
+    if named:
+        return Path(named)
+    cache = Path(os.environ.get("CALLFLOOR_CACHE") or REPOSITORY / ".cache")
+    return cache.resolve() / "asterisk" / str(version)
+
+
+def free_ports() -> Ports:
+    """Ports on loopback that nobody held a moment ago."""
+    with contextlib.ExitStack() as held:
+        chosen = []
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM, socket.SOCK_STREAM):
+            probe = held.enter_context(socket.socket(socket.AF_INET, kind))
+            probe.bind(("127.0.0.1", 0))
+            chosen.append(int(probe.getsockname()[1]))
+    return Ports(sip_udp=chosen[0], ws=chosen[1], ami=chosen[2])
+
+
+def write_configuration(
+    etc: Path,
+    *,
+    folder: Path,
+    run_folder: Path,
+    program: AsteriskProgram,
+    ports: Ports,
+    phones: Sequence[PhoneAccount],
+    recordings: Path,
+    queues: Mapping[str, Sequence[str]],
+    routes: Mapping[str, str],
+    ami_username: str,
+    ami_secret: str,
+    bind: str = "127.0.0.1",
+    ami_permit: Sequence[str] = ("127.0.0.1/32",),
+    trunk_networks: Sequence[str] = ("127.0.0.1/32",),
+    rtp_timeout_s: int = 5,
+    fallback_s: int = 300,
+    dialplans: Path = DIALPLANS,
+    extra_dialplan: str = "",
+) -> None:
+    """Write all configuration files of one Asterisk into ``etc``. Raises ``ValueError`` for a name that is no slug."""
+    for name in (*queues, *routes.values(), *(member for members in queues.values() for member in members)):
+        if not SLUG.match(name):
+            raise ValueError(name)
+    for phone in phones:
+        if not SLUG.match(phone.endpoint) or not phone.password.isalnum():
+            raise ValueError(phone.endpoint)
+    routes_by_digits = {dnis.lstrip("+"): queue for dnis, queue in routes.items()}
+    for digits in routes_by_digits:
+        if not (digits.isascii() and digits.isdigit()):
+            raise ValueError(digits)
+    wanted = (TEMPLATES / "modules.txt").read_text(encoding="utf-8").split()
+    modules = [f"{name}.so" for name in wanted if (program.modules / f"{name}.so").is_file()]
+    values = {
+        "folder": folder,
+        "run_folder": run_folder,
+        "modules_folder": program.modules,
+        "data_folder": program.data,
+        "music_folder": program.data / "moh",
+        "modules": modules,
+        "has_opus": "codec_opus_open_source.so" in modules,
+        "ports": ports,
+        "phones": phones,
+        "recordings": recordings,
+        "queues": queues,
+        "routes": routes_by_digits,
+        "first_queue": next(iter(queues), ""),
+        "ami_username": ami_username,
+        "ami_secret": ami_secret,
+        "bind": bind,
+        "ami_permit": ami_permit,
+        "trunk_networks": trunk_networks,
+        "rtp_timeout_s": rtp_timeout_s,
+        "fallback_s": fallback_s,
+        "dialplans": sorted(dialplans.glob("*.conf")),
+        "extra_dialplan": extra_dialplan,
+    }
+    templates = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  plain configuration files; every name in them was checked above
+    )
+    etc.mkdir(parents=True, exist_ok=True)
+    for source in sorted(TEMPLATES.glob("*.conf.j2")):
+        target = etc / source.name.removesuffix(".j2")
+        target.write_text(templates.get_template(source.name).render(values), encoding="utf-8")
+        target.chmod(0o600)
+
+
+class LocalPbx:
+    """One Asterisk as a child process.
+
+    ``folder`` keeps its configuration, logs and database from start to start. ``queues`` maps queue slugs to the
+    endpoints of the fall-back queues ``callfloor-<slug>``; ``routes`` maps dialled numbers to queue slugs.
+    ``extra_dialplan`` is appended to ``extensions.conf`` (tests). ``rtp_timeout_s`` 0 keeps silent phones connected.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        folder: Path,
+        *,
+        version: int,
+        phones: Sequence[PhoneAccount],
+        pbx: str = "pbx1",
+        recordings: Path | None = None,
+        queues: Mapping[str, Sequence[str]] | None = None,
+        routes: Mapping[str, str] | None = None,
+        ports: Ports | None = None,
+        ami_secret: str | None = None,
+        rtp_timeout_s: int = 5,
+        fallback_s: int = 300,
+        extra_dialplan: str = "",
+    ) -> None:
+        self.pbx = pbx
+        self.version = version
+        self.folder = folder.resolve()
+        self.phones = tuple(phones)
+        self.recordings = (recordings or self.folder / "recordings").resolve()
+        self.ports = ports or free_ports()
+        self.ami_username = "callfloor"
+        self.ami_secret = ami_secret or secrets.token_hex(16)
+        self._program = AsteriskProgram.find(root)
+        self._queues = dict(queues or {})
+        self._routes = dict(routes or {})
+        self._rtp_timeout_s = rtp_timeout_s
+        self._fallback_s = fallback_s
+        self._extra_dialplan = extra_dialplan
+        self._process: asyncio.subprocess.Process | None = None
+        self._short_folder: Path | None = None
+
+    @property
+    def host(self) -> str:
+        """The address it listens on."""
+        return "127.0.0.1"
+
+    @property
+    def ami_port(self) -> int:
+        """Port of the manager interface."""
+        return self.ports.ami
+
+    @property
+    def sip_port(self) -> int:
+        """UDP port for trunks and desk phones."""
+        return self.ports.sip_udp
+
+    @property
+    def ws_port(self) -> int:
+        """Port for SIP over WebSocket."""
+        return self.ports.ws
+
+    @property
+    def ws_url(self) -> str:
+        """Address for SIP over WebSocket."""
+        return f"ws://127.0.0.1:{self.ports.ws}/ws"
+
+    @property
+    def pid(self) -> int | None:
+        """The running Asterisk's process id."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def log(self) -> Path:
+        """Asterisk's own notices, warnings and errors."""
+        return self.folder / "log" / "messages.log"
+
+    async def start(self) -> None:
+        """Write the configuration, start Asterisk, return once it is fully booted and its manager interface answers.
+
+        Raises ``LocalPbxError`` with the end of its log when it doesn't come up within 60 s.
+        """
+        for name in ("lib/keys", "spool", "log"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.recordings.mkdir(parents=True, exist_ok=True)
+        write_configuration(
+            self.folder / "etc",
+            folder=self.folder,
+            run_folder=self._run_folder(),
+            program=self._program,
+            ports=self.ports,
+            phones=self.phones,
+            recordings=self.recordings,
+            queues=self._queues,
+            routes=self._routes,
+            ami_username=self.ami_username,
+            ami_secret=self.ami_secret,
+            rtp_timeout_s=self._rtp_timeout_s,
+            fallback_s=self._fallback_s,
+            extra_dialplan=self._extra_dialplan,
+        )
+        with (self.folder / "log" / "console.log").open("ab") as console:
+            self._process = await asyncio.create_subprocess_exec(
+                *_end_with_parent(),
+                *self._command("-f"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                cwd=self.folder,
+                # Ctrl-C in a terminal is for us; we end Asterisk in our order.
+                start_new_session=True,
+            )
+        try:
+            await asyncio.wait_for(self._wait_until_booted(), timeout=60)
+        except TimeoutError:
+            await self.stop()
+            raise LocalPbxError(f"Asterisk did not answer within 60 s\n{self._end_of_logs()}") from None
+
+    async def stop(self) -> None:
+        """End this Asterisk and everything it carries."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), timeout=10)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        if self._short_folder is not None:
+            shutil.rmtree(self._short_folder, ignore_errors=True)
+            self._short_folder = None
+
+    async def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        await self.stop()
+
+    async def cli(self, command: str) -> str:
+        """The answer to one command on Asterisk's console."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command("-rx", command),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        answer, _ = await process.communicate()
+        return answer.decode("utf-8", "replace")
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def _command(self, *arguments: str) -> tuple[str, ...]:
+        return (*self._program.command, "-C", str(self.folder / "etc" / "asterisk.conf"), *arguments)
+
+    def _run_folder(self) -> Path:
+        # The path of a Unix socket may not be longer than 107 bytes.
+        wanted = self.folder / "run"
+        if len(os.fsencode(wanted / "asterisk.ctl")) < 100:
+            wanted.mkdir(parents=True, exist_ok=True)
+            return wanted
+        if self._short_folder is None:
+            self._short_folder = Path(tempfile.mkdtemp(prefix="callfloor-pbx-"))
+        return self._short_folder
+
+    async def _wait_until_booted(self) -> None:
+        while True:
+            if self._process is None or self._process.returncode is not None:
+                raise LocalPbxError(f"Asterisk ended while starting\n{self._end_of_logs()}")
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self._log_in_once()
+                return
+            await asyncio.sleep(0.05)
+
+    async def _log_in_once(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.ports.ami)
+        try:
+            login = f"Action: Login\r\nUsername: observer\r\nSecret: {self.ami_secret}\r\n\r\n"
+            writer.write(login.encode())
+            await reader.readuntil(b"Event: FullyBooted\r\n")
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    def _end_of_logs(self) -> str:
+        lines: list[str] = []
+        for path in (self.folder / "log" / "console.log", self.log):
+            if path.is_file():
+                lines += path.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
+        return "\n".join(lines)
