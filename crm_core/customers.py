@@ -112,6 +112,11 @@ def _find_callers() -> Select[Any]:
 _FIND_CALLERS = _find_callers()
 
 
+async def some_numbers(connection: AsyncConnection, limit: int) -> list[str]:
+    """A few customers' numbers (E.164), for a simulated PBX to call from."""
+    return list(await connection.scalars(select(phone.c.e164).order_by(phone.c.id).limit(limit)))
+
+
 async def find_callers(connection: AsyncConnection, *, account: str, ani: str, default_region: str) -> Found:
     """The customers behind what a caller typed (``account``, tried first) or the number that they call from."""
     number = parse_number(ani, default_region)

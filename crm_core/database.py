@@ -42,13 +42,17 @@ class Database:
         self._turn = asyncio.Lock()
 
     def _sqlite_engines(self) -> tuple[AsyncEngine, AsyncEngine]:
-        writer = create_async_engine(self.url.set(drivername="sqlite+aiosqlite"), pool_size=1, max_overflow=0)
+        writer = create_async_engine(
+            self.url.set(drivername="sqlite+aiosqlite"), pool_size=1, max_overflow=0, hide_parameters=True
+        )
         reader = create_async_engine(
             self.url.set(drivername="sqlite+aiosqlite"),
             pool_size=4,
             max_overflow=4,
             isolation_level="AUTOCOMMIT",
             skip_autocommit_rollback=True,
+            # An error that is logged must not carry a customer's number along.
+            hide_parameters=True,
         )
 
         def pragmas(connection: Any, *statements: str) -> None:
@@ -84,7 +88,12 @@ class Database:
         # Short indexed statements: compiling them to machine code costs more than running them.
         settings = {"application_name": "callfloor", "jit": "off"}
         writer = create_async_engine(
-            url, pool_size=4, max_overflow=4, pool_pre_ping=True, connect_args={"server_settings": settings}
+            url,
+            pool_size=4,
+            max_overflow=4,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"server_settings": settings},
         )
         reader = create_async_engine(
             url,
@@ -93,6 +102,8 @@ class Database:
             pool_pre_ping=True,
             isolation_level="AUTOCOMMIT",
             skip_autocommit_rollback=True,
+            # An error that is logged must not carry a customer's number along.
+            hide_parameters=True,
             connect_args={"server_settings": {**settings, "default_transaction_read_only": "on"}},
         )
         return writer, reader

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,9 @@ from crm_core import users
 from crm_core.database import Database
 from crm_core.errors import CrmError
 from cti import daemon, settings
+from cti.demo.show import Demo
 from cti.errors import CallfloorError
+from cti.simulate import Centre, Simulation
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,6 +51,45 @@ def serve(
     """Run the daemon until it is told to stop."""
     _log_to_stderr(log_level)
     uvloop.run(daemon.serve(settings.load(config)))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demonstration keeps everything.")] = Path("var/demo"),
+    port: Annotated[int, typer.Option(help="Port of the pages.")] = 8470,
+    desk_port: Annotated[int, typer.Option(help="Port of the desks' sockets.")] = 8471,
+    is_simulated: Annotated[bool, typer.Option("--simulated", help="Without Asterisk: nobody can be heard.")] = False,
+) -> None:
+    """A small call centre with real callers, on this machine."""
+    _log_to_stderr("warning")
+    voices = Path(os.environ.get("CALLFLOOR_CACHE") or ".cache") / "voices"
+    show = Demo(folder, voices=voices, web_port=port, desk_port=desk_port, is_simulated=is_simulated, tell=typer.echo)
+    asyncio.run(show.run())
+
+
+@app.command()
+def simulate(
+    agents: Annotated[int, typer.Option(help="How many agents.")] = 8,
+    calls_per_hour: Annotated[float, typer.Option(help="How many callers.")] = 120.0,
+    hours: Annotated[float, typer.Option(help="How long.")] = 8.0,
+    talk_s: Annotated[float, typer.Option(help="Mean talk time in seconds.")] = 150.0,
+    patience_s: Annotated[float, typer.Option(help="Mean patience in seconds.")] = 90.0,
+    seed: Annotated[int, typer.Option(help="The same seed tells the same day.")] = 1,
+) -> None:
+    """Run a described centre through the live deciding core, days in seconds."""
+    described = Centre(
+        agents=agents, calls_per_hour=calls_per_hour, hours=hours, talk_s=talk_s, patience_s=patience_s, seed=seed
+    )
+    result = Simulation(described).run()
+    typer.echo(
+        f"offered {result.offered} = answered {result.answered} + abandoned {result.abandoned}"
+        f" + short-abandoned {result.short_abandoned} + fell back {result.fell_back}"
+        f" + in progress {result.in_progress}"
+    )
+    typer.echo(
+        f"service level {result.service_level:.1%} in {described.service_level_s} s, ASA {result.asa_s:.1f} s,"
+        f" occupancy {result.occupancy:.1%}, most waiting {result.most_waiting}"
+    )
 
 
 @app.command()

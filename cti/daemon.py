@@ -13,12 +13,12 @@ import secrets
 import signal
 import time
 import tomllib
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 
-from crm_core import centre, interactions
+from crm_core import centre, customers, interactions
 from crm_core.database import Database
 from cti import commands as c
 from cti import events as e
@@ -38,6 +38,7 @@ from cti.screenpop.caller_lookup import CallerLookup
 from cti.screenpop.hub import DeskHub, FloorPicture
 from cti.screenpop.pop import Pops
 from cti.settings import PbxSettings, Settings
+from cti.simulated_callers import SimulatedSite
 from cti.switch import Switch
 from web.app import PhoneCredentials, WebSettings, make_app, make_runner, sessions_of
 
@@ -61,8 +62,9 @@ class Daemon:
         database = Database(settings.database.url)
         await self._open(database.open(), database.close)
         async with database.read() as connection:
-            plan = plan_of(await centre.load_centre(connection))
+            plan = plan_of(await centre.load_centre(connection), has_real_phones=not settings.is_simulated)
             stored = await interactions.position(connection, READER)
+            numbers = await customers.some_numbers(connection, 200) if settings.is_simulated else []
 
         # What the last run journaled: into the core (states, waiting callers) and into the database.
         core = self._core = Inbound(plan, boot=secrets.token_hex(4))
@@ -117,7 +119,7 @@ class Daemon:
         await self._open(runner.setup(), runner.cleanup)
         await web.TCPSite(runner, settings.web.host, settings.web.port).start()
         self._closers.append(driver.close)
-        self._link()
+        await self._link(numbers)
 
     async def stop(self) -> None:
         """End in the reverse order; calls go on without us."""
@@ -132,9 +134,14 @@ class Daemon:
 
     # ── the PBXs ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _link(self) -> None:
-        # Timing of retries only: nothing secret hangs on it.
+    async def _link(self, numbers: Sequence[str]) -> None:
+        # Timing of retries, and who calls a simulated PBX: nothing secret hangs on it.
         jitter = random.Random()  # noqa: S311
+        if self.settings.is_simulated:
+            site = SimulatedSite(self._core.plan, numbers, self._driver.post, clock=self._clock, rng=jitter)
+            self._switches[site.pbx] = site.switch
+            await self._open(site.start(), site.close)
+            return
         for pbx in self.settings.pbx:
             switch = AsteriskSwitch(_address(pbx), self._driver.post, clock=self._clock, jitter=jitter)
             self._switches[PbxId(pbx.id)] = switch

@@ -7,8 +7,8 @@ from cti.ids import AgentId, PbxId, QueueId
 from cti.routing.plan import AgentPlan, DnisRoute, Phone, PhoneKind, Plan, QueuePlan
 
 
-def plan_of(centre: Centre) -> Plan:
-    """The active part of the configuration."""
+def plan_of(centre: Centre, *, has_real_phones: bool = True) -> Plan:
+    """The active part of the configuration. On a simulated PBX no browser can ring, so every phone is a desk phone."""
     queues = {
         QueueId(one.slug): QueuePlan(
             id=QueueId(one.slug),
@@ -29,7 +29,7 @@ def plan_of(centre: Centre) -> Plan:
         AgentId(one.slug): AgentPlan(
             id=AgentId(one.slug),
             name=one.name,
-            phone=Phone(PbxId(one.pbx), one.endpoint, PhoneKind(one.phone_kind)),
+            phone=Phone(PbxId(one.pbx), one.endpoint, PhoneKind(one.phone_kind) if has_real_phones else PhoneKind.DESK),
             skills=dict(one.skills),
             queues=tuple(QueueId(queue) for queue in one.queues),
             may_see_numbers=one.may_see_numbers,
