@@ -7,7 +7,7 @@ its row again.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -122,11 +122,17 @@ _WIDTHS: dict[str, dict[str, int]] = {
 }
 
 
+_COLUMNS: dict[type, tuple[str, ...]] = {
+    kind: tuple(field.name for field in fields(kind)) for kind in (InteractionRow, LegRow, DecisionRow, RecordingRow)
+}
+
+
 def _stored(table: Table, row: Any) -> Row:
     """A row for the database: lists for tuples, texts cut to their column, without what PostgreSQL cannot hold."""
     widths = _WIDTHS[table.name]
     stored: Row = {}
-    for name, value in asdict(row).items():
+    for name in _COLUMNS[type(row)]:
+        value = getattr(row, name)
         if isinstance(value, str):
             stored[name] = value.replace("\x00", "").encode("utf-8", "replace").decode()[: widths.get(name)]
         elif isinstance(value, tuple):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import logging
 import random
 import secrets
 import signal
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -43,6 +45,9 @@ from cti.switch import Switch
 from web.app import PhoneCredentials, WebSettings, make_app, make_runner, sessions_of
 
 log = logging.getLogger(__name__)
+
+SWITCH_INTERVAL_S = 0.0005
+"""After that long a thread that computes gives way to the loop (Python's default is ten times as long)."""
 
 
 class Daemon:
@@ -104,8 +109,9 @@ class Daemon:
             picture=lambda: _picture(floor),
         )
         sessions.listen(self._hub.revoke)
-        driver.listen(recorder.listen)
+        # The screens first: nobody waits for the record.
         driver.listen(self._hub.listen)
+        driver.listen(recorder.listen)
         for state in _agent_states(core, clock()):
             self._hub.listen(state)
 
@@ -270,6 +276,14 @@ def _picture(floor: LiveFloor) -> FloorPicture:
     )
 
 
+def _favour_the_loop() -> None:
+    """The loop must not wait for look-ups in threads, nor for the collector to walk what lives for ever."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+
+
 async def serve(settings: Settings) -> None:
     """Run until the process is told to stop (SIGTERM, SIGINT)."""
     daemon = Daemon(settings)
@@ -279,6 +293,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stopping.set)
     try:
         await daemon.start()
+        _favour_the_loop()
         log.info("= serving on %s:%d", settings.web.host, settings.web.port)
         await stopping.wait()
     finally:

@@ -92,9 +92,13 @@ class Driver:
             self._break(error)
             return
         batch, self._inbox = self._inbox, []
+        # In the order of the journal, so that whoever listens live hears just what a replay tells.
+        outputs: list[Output] = []
         for event in batch:
             self._tell(event)
-            self._follow(self._core.handle(event, now=self._clock()))
+        for event in batch:
+            outputs.extend(self._core.handle(event, now=self._clock()))
+        self._follow(outputs)
         self._journal.sync_soon()
         self._set_timer()
 

@@ -26,8 +26,8 @@ from cti import commands as c
 from cti import events as e
 from cti.agent_state import Agent, Move
 from cti.events import AgentState, DialOutcome, Event
-from cti.ids import AgentId, InteractionId, LegId, PbxId, QueueId, pbx_of
-from cti.interaction import Conversations
+from cti.ids import AgentId, InteractionId, LegId, PbxId, QueueId, interaction_id, pbx_of
+from cti.interaction import WIRE_TECHS, Conversations, dialable
 from cti.routing.plan import AgentPlan, Plan, QueuePlan
 from cti.routing.select import Choice, choose, why_not
 
@@ -122,6 +122,15 @@ class Call:
     decisions: list[e.AgentChosen] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class EarlyLookUp:
+    """Who calls, asked when the call reached the PBX, before it was offered. ``found`` None: not answered yet."""
+
+    leg: LegId
+    ani: str
+    found: e.CallerLookedUp | None = None
+
+
 class Inbound:
     """The deciding core of the floor. ``boot``: an id of this start of the program, shown to the dialplans."""
 
@@ -133,6 +142,8 @@ class Inbound:
         self.calls: dict[InteractionId, Call] = {}
         self.links: dict[PbxId, str] = {}
         self._waiting: dict[InteractionId, Call] = {}
+        self._undecided: list[Call] = []
+        self._early: dict[InteractionId, EarlyLookUp] = {}
         self._beat_count = 0
         self._beat_at: float | None = None
         self._members: dict[QueueId, tuple[AgentId, ...]] = {}
@@ -343,12 +354,20 @@ class Inbound:
             )
         call = self.calls[event.interaction]
         if event.direction != "internal":
-            yield from self._look_up(call)
+            yield from self._look_up(call, now)
 
-    def _look_up(self, call: Call) -> Iterator[Output]:
+    def _look_up(self, call: Call, now: float) -> Iterator[Output]:
         if call.is_looked_up:
             return
         call.is_looked_up = True
+        early = self._early.pop(call.id, None)
+        if early is not None and early.ani == call.ani and not call.account:
+            if early.found is not None:
+                # Told again, now that the interaction that it speaks of has begun.
+                found = replace(early.found, at=now)
+                yield found
+                yield from self._caller_looked_up(found, now)
+            return
         yield c.LookUpCaller(
             interaction=call.id,
             account=call.account,
@@ -387,7 +406,7 @@ class Inbound:
         call.is_fallen_back = False
         call.phase_since = now
         self._waiting[call.id] = call
-        yield from self._look_up(call)
+        yield from self._look_up(call, now)
         if call.queue is not None:
             yield e.InteractionQueued(
                 at=now,
@@ -396,13 +415,7 @@ class Inbound:
                 queued_at=call.queued_at,
                 position=1 + sum(1 for other in self._waiting.values() if self._place(other) < self._place(call)),
             )
-        choice = self._choose(call, now)
-        if choice.agent is None:
-            decision = e.AgentChosen(
-                at=now, interaction=call.id, queue=call.queue, agent=None, rule=choice.rule, passed=choice.passed
-            )
-            call.decisions.append(decision)
-            yield decision
+        self._undecided.append(call)
 
     def _destination(self, event: e.CallOffered, call: Call) -> tuple[QueueId | None, AgentId | None]:
         kind, _, name = event.target.partition(":")
@@ -441,6 +454,8 @@ class Inbound:
         if call is not None:
             call.parties, call.how = event.parties, event.how
             call.party = event.parties[0] if len(event.parties) == 1 else None
+        elif (early := self._early.get(event.interaction)) is not None:
+            early.found = event
         return
         yield
 
@@ -532,8 +547,22 @@ class Inbound:
         )
 
     def _assign(self, now: float) -> Iterator[Output]:
-        if not self._waiting or not self._is_anyone_free():
-            return
+        if self._waiting and self._is_anyone_free():
+            yield from self._serve(now)
+        undecided, self._undecided = self._undecided, []
+        for call in undecided:
+            if call.is_waiting:
+                yield self._noted(call, self._choose(call, now), now)
+
+    def _noted(self, call: Call, choice: Choice, now: float) -> e.AgentChosen:
+        """A decision, kept with the call."""
+        decision = e.AgentChosen(
+            at=now, interaction=call.id, queue=call.queue, agent=choice.agent, rule=choice.rule, passed=choice.passed
+        )
+        call.decisions.append(decision)
+        return decision
+
+    def _serve(self, now: float) -> Iterator[Output]:
         exhausted: set[QueueId] = set()
         for call in self.waiting_in_order():
             if call.not_before > now or (call.wanted_agent is None and call.queue in exhausted):
@@ -556,11 +585,7 @@ class Inbound:
         plan = self.plan.agents[choice.agent]
         queue = self.plan.queues.get(call.queue) if call.queue is not None else None
         ring_timeout_s = queue.ring_timeout_s if queue is not None else 20
-        decision = e.AgentChosen(
-            at=now, interaction=call.id, queue=call.queue, agent=agent.id, rule=choice.rule, passed=choice.passed
-        )
-        call.decisions.append(decision)
-        yield decision
+        yield self._noted(call, choice, now)
         self._stop_waiting(call)
         call.wanted_agent = None
         call.ringing = agent.id
@@ -678,8 +703,19 @@ class Inbound:
         if owner is not None:
             self._agent(owner).legs.add(event.leg)
             self._leg_owner[event.leg] = owner
-        return
-        yield
+        elif event.leg == event.conversation and event.tech not in WIRE_TECHS:
+            # A call from outside. The look-up begins now, so that none lies between the offer and a ringing phone.
+            interaction = interaction_id(event.leg)
+            ani = dialable(event.number)
+            self._early[interaction] = EarlyLookUp(event.leg, ani)
+            yield c.LookUpCaller(
+                interaction=interaction,
+                account="",
+                ani=ani,
+                dnis=dialable(event.dialled),
+                choice="",
+                deadline_s=LOOK_UP_DEADLINE_S,
+            )
 
     def _forget_leg(self, leg: LegId) -> None:
         owner = self._leg_owner.pop(leg, None)
@@ -688,6 +724,7 @@ class Inbound:
             self._parted[leg] = owner
 
     def _leg_ended(self, event: e.LegEnded, now: float) -> Iterator[Output]:
+        self._early.pop(interaction_id(event.leg), None)
         owner = self._parted.pop(event.leg, None)
         agent = self._agent(owner) if owner is not None else None
         if agent is not None and agent.state is AgentState.ON_CALL and not agent.legs:

@@ -23,6 +23,8 @@ from cti import codec
 from cti.errors import CallfloorError
 from cti.events import Event
 
+SYNC_GROUP_S = 0.01
+"""Appends that come within that time are synced together."""
 SEGMENT_BYTES = 8 * 1024 * 1024
 
 
@@ -45,7 +47,7 @@ def encode_lines(events: Iterable[Event]) -> bytes:
     """The lines of some facts as they stand in a segment."""
     lines: list[bytes] = []
     for event in events:
-        body = codec.encode(event).encode("utf-8", "backslashreplace")
+        body = codec.encode(event)
         lines.append(b"%08x %s\n" % (zlib.crc32(body), body))
     return b"".join(lines)
 
@@ -106,6 +108,7 @@ class Journal:
 
     async def _sync_group(self) -> None:
         while self._is_dirty:
+            await asyncio.sleep(SYNC_GROUP_S)
             self._is_dirty = False
             await asyncio.to_thread(_fdatasync, self._file)
 
@@ -170,6 +173,6 @@ def _parse(line: bytes) -> Event | None:
     if crc != b"%08x" % zlib.crc32(body):
         return None
     try:
-        return codec.decode(body.decode("utf-8"))
-    except (codec.UnknownFact, UnicodeDecodeError):
+        return codec.decode(body)
+    except codec.UnknownFact:
         return None

@@ -29,11 +29,11 @@ from cti.stories import Stories, Story
 log = logging.getLogger(__name__)
 
 READER = "recorder"
-GATHER_S = 0.05
+GATHER_S = 0.5
 """How long changes are gathered into one transaction."""
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 15.0
-MOST_PER_WRITE = 200
-"""Interactions in one transaction."""
+MOST_PER_WRITE = 25
+"""Interactions in one transaction: few enough that making their rows does not hold up a pop."""
 
 DATABASE_AWAY = (SQLAlchemyError, OSError, TimeoutError)
 """What the drivers raise while the database can't be had."""
@@ -147,6 +147,7 @@ class Recorder:
         stories = [self._stories.stories[one] for one in chosen if one in self._stories.stories]
         rows = [self._interaction(story) for story in stories]
         legs = [row for story in stories for row in _legs(story)]
+        decided = {story.id: len(story.decisions) for story in stories}
         decisions = [row for story in stories for row in _decisions(story)]
         recordings = [row for story in stories for row in _recordings(story)]
         merged = [(story.id, story.merged_into) for story in stories if story.merged_into is not None]
@@ -161,6 +162,8 @@ class Recorder:
         except BaseException:
             self._changed |= chosen
             raise
+        for story in stories:
+            story.decisions_written = decided[story.id]
         # Told and not changed again while it was being written.
         self._stories.forget_told(chosen - self._changed)
 
@@ -221,7 +224,8 @@ def _legs(story: Story) -> Iterable[LegRow]:
             started_at=leg.started_at,
             agent=leg.agent or "",
             endpoint=leg.endpoint,
-            number=leg.number,
+            # A withheld number came along in the signalling; it is not ours to keep.
+            number="" if story.is_withheld and leg.role is LegRole.CUSTOMER else leg.number,
             ringing_at=leg.ringing_at,
             answered_at=leg.answered_at,
             ended_at=leg.ended_at,
@@ -235,7 +239,7 @@ def _role(leg: Leg) -> str:
 
 
 def _decisions(story: Story) -> Iterable[DecisionRow]:
-    for decision in story.decisions:
+    for decision in story.decisions[story.decisions_written :]:
         yield DecisionRow(
             interaction=story.id,
             at=decision.at,

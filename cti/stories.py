@@ -61,6 +61,8 @@ class Story:
     disposition: str = ""
     merged_into: InteractionId | None = None
     decisions: list[e.AgentChosen] = field(default_factory=list)
+    decisions_written: int = 0
+    """How many of the decisions are in the database; they never change."""
     tapes: list[Tape] = field(default_factory=list)
     live: Interaction | None = None
     talking: dict[AgentId, float] = field(default_factory=dict)

@@ -19,6 +19,15 @@ MOST_PASSED = 40
 
 RULE_LONGEST_IDLE = "longest_idle"
 
+CODE_OF_STATE = {
+    AgentState.LOGGED_OUT: "logged_out",
+    AgentState.NOT_READY: "not_ready",
+    AgentState.ON_CALL: "on_call",
+    AgentState.RESERVED: "reserved",
+    AgentState.WRAP_UP: "wrap_up",
+}
+"""Why an agent in this state can't take a caller."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -66,29 +75,27 @@ def choose(
 ) -> Choice:
     """Take the longest idle among those who can; ties break by id."""
     passed: list[Passed] = []
+    counts: dict[str, int] = {}
     able: list[Agent] = []
     for agent, plan in candidates:
-        reason = why_not(agent, plan, queue, now=now)
-        if reason is None:
-            able.append(agent)
+        if agent.state is AgentState.AVAILABLE or len(passed) < MOST_PASSED:
+            reason = why_not(agent, plan, queue, now=now)
+            if reason is None:
+                able.append(agent)
+            elif len(passed) < MOST_PASSED:
+                passed.append(reason)
+            else:
+                counts[reason.reason] = counts.get(reason.reason, 0) + 1
         else:
-            passed.append(reason)
-    if not able:
-        return Choice(None, RULE_LONGEST_IDLE, _bounded(passed))
-    taken = min(able, key=lambda agent: (agent.idle_since, agent.id))
-    passed.extend(
-        Passed(agent.id, "less_idle", f"{now - agent.idle_since:.0f} < {now - taken.idle_since:.0f}")
-        for agent in able
-        if agent is not taken
-    )
-    return Choice(taken.id, RULE_LONGEST_IDLE, _bounded(passed))
-
-
-def _bounded(passed: list[Passed]) -> tuple[Passed, ...]:
-    if len(passed) <= MOST_PASSED:
-        return tuple(passed)
-    counts: dict[str, int] = {}
-    for one in passed[MOST_PASSED:]:
-        counts[one.reason] = counts.get(one.reason, 0) + 1
-    rest = (Passed(AgentId(""), reason, str(count)) for reason, count in sorted(counts.items()))
-    return (*passed[:MOST_PASSED], *rest)
+            code = CODE_OF_STATE[agent.state]
+            counts[code] = counts.get(code, 0) + 1
+    taken = min(able, key=lambda agent: (agent.idle_since, agent.id), default=None)
+    if taken is not None:
+        idle_s = f"{now - taken.idle_since:.0f}"
+        others = [agent for agent in able if agent is not taken]
+        named = others[: max(0, MOST_PASSED - len(passed))]
+        passed.extend(Passed(agent.id, "less_idle", f"{now - agent.idle_since:.0f} < {idle_s}") for agent in named)
+        if len(others) > len(named):
+            counts["less_idle"] = len(others) - len(named)
+    passed.extend(Passed(AgentId(""), code, str(count)) for code, count in sorted(counts.items()))
+    return Choice(taken.id if taken is not None else None, RULE_LONGEST_IDLE, tuple(passed))

@@ -349,3 +349,24 @@ def test_the_caller_gives_up_during_the_consultation_and_the_two_agents_talk_on(
     hall.ends(leg)
     assert AgentState.ON_CALL not in (hall.agent(LI).state, hall.agent(ANN).state)
     assert [end.outcome for end in hall.all(e.InteractionEnded)] == ["answered"]
+
+
+def test_the_look_up_begins_when_the_call_arrives_and_is_not_made_twice() -> None:
+    hall = Hall(small_plan())
+    caller = hall.leg_started("trunk", number="+4912")
+    (look_up,) = hall.all(c.LookUpCaller)
+    hall.feed(e.CallerLookedUp(at=hall.now, interaction=look_up.interaction, parties=(7,), how="number"))
+    hall.offer(caller, ani="+4912")
+    assert len(hall.all(c.LookUpCaller)) == 1
+    assert hall.core.calls[look_up.interaction].parties == (7,)
+    assert [fact.parties for fact in hall.all(e.CallerLookedUp)] == [(7,)]
+
+
+def test_a_caller_whose_number_is_withheld_is_not_shown_as_the_one_that_the_signalling_names() -> None:
+    hall = Hall(small_plan())
+    caller = hall.leg_started("trunk", number="+4912")
+    early = hall.last(c.LookUpCaller)
+    hall.feed(e.CallerLookedUp(at=hall.now, interaction=early.interaction, parties=(7,), how="number"))
+    hall.offer(caller, ani="")
+    assert hall.last(c.LookUpCaller).ani == ""
+    assert hall.core.calls[early.interaction].parties == ()

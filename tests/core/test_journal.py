@@ -78,7 +78,7 @@ def test_every_fact_reads_back_equal_to_what_was_written(tmp_path: Path) -> None
     assert [event for _, event in journal.read(tmp_path)] == EVERY_KIND
 
 
-@given(name=st.text(max_size=200))
+@given(name=st.text(st.characters(exclude_categories=()), max_size=200))
 def test_no_caller_name_breaks_a_line_of_the_journal(name: str) -> None:
     lines = journal.encode_lines([offered(name), offered("next")])
     assert lines.count(b"\n") == 2
@@ -156,6 +156,8 @@ async def test_facts_reach_the_disk_itself_in_groups(tmp_path: Path) -> None:
 
 def test_a_fact_of_an_older_version_is_filled_from_defaults_and_one_of_an_unknown_class_refused() -> None:
     line = codec.encode(offered("x"))
-    assert codec.decode(line.replace('"dnis"', '"gone":1,"dnis"')) == offered("x")
+    assert codec.decode(line.replace(b'"dnis"', b'"gone":1,"dnis"')) == offered("x")
     with pytest.raises(codec.UnknownFact):
-        codec.decode('{"e":"NeverHeardOf","at":1}')
+        codec.decode(b'["NeverHeardOf",{"at":1}]')
+    with pytest.raises(codec.UnknownFact):
+        codec.decode(b'["CallOffered",{"at":"yesterday"}]')

@@ -1,0 +1,1 @@
+"""The demonstration: a small company whose phones never stop ringing."""

@@ -1,0 +1,70 @@
+"""Configure an Asterisk from the environment and become it. The command of the service ``asterisk``; also runs by hand.
+
+``CALLFLOOR_PBX__0__SECRET`` is required. The passwords of the agents' phones are made at the first start, in the file
+that ``CALLFLOOR_PHONES_FILE`` names, where the daemon reads them too.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from cti.asterisk.local_pbx import AsteriskProgram, PhoneAccount, Ports, write_configuration  # noqa: E402
+
+
+def phones(file: Path, browser_phones: list[str], desk_phones: list[str]) -> list[PhoneAccount]:
+    """The accounts in ``file``, and new ones for names that are not in it yet."""
+    known: dict[str, str] = tomllib.loads(file.read_text()) if file.is_file() else {}
+    wanted = {name: known.get(name) or secrets.token_hex(16) for name in (*browser_phones, *desk_phones)}
+    if wanted != known:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text("".join(f'"{name}" = "{password}"\n' for name, password in wanted.items()))
+    return [PhoneAccount(name, password, name in browser_phones) for name, password in wanted.items()]
+
+
+def names(variable: str) -> list[str]:
+    return [name for name in os.environ.get(variable, "").split(",") if name]
+
+
+def main() -> None:
+    folder = Path(os.environ.get("CALLFLOOR_ASTERISK_FOLDER", "/var/lib/callfloor/asterisk")).resolve()
+    recordings = Path(os.environ.get("CALLFLOOR_RECORDINGS__FOLDER", "/var/lib/callfloor/recordings")).resolve()
+    program = AsteriskProgram.find(Path(os.environ.get("CALLFLOOR_ASTERISK_PROGRAM", "/")))
+    accounts = phones(
+        Path(os.environ.get("CALLFLOOR_PHONES_FILE", str(folder / "phones.toml"))),
+        names("CALLFLOOR_BROWSER_PHONES"),
+        names("CALLFLOOR_DESK_PHONES"),
+    )
+    routes = dict(entry.split("=", 1) for entry in names("CALLFLOOR_ROUTES"))
+    for place in (folder / "lib/keys", folder / "spool", folder / "log", folder / "run", recordings):
+        place.mkdir(parents=True, exist_ok=True)
+    write_configuration(
+        folder / "etc",
+        folder=folder,
+        run_folder=folder / "run",
+        program=program,
+        ports=Ports(
+            sip_udp=int(os.environ.get("CALLFLOOR_SIP_PORT", "5060")),
+            ws=int(os.environ.get("CALLFLOOR_WS_PORT", "8088")),
+            ami=int(os.environ.get("CALLFLOOR_PBX__0__PORT", "5038")),
+        ),
+        phones=accounts,
+        recordings=recordings,
+        queues={queue: [account.endpoint for account in accounts] for queue in dict.fromkeys(routes.values())},
+        routes=routes,
+        ami_username="callfloor",
+        ami_secret=os.environ["CALLFLOOR_PBX__0__SECRET"],
+        trunk_networks=names("CALLFLOOR_TRUNKS") or ("127.0.0.1/32",),
+    )
+    os.execv(program.command[0], [*program.command, "-C", str(folder / "etc/asterisk.conf"), "-f"])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()
