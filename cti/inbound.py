@@ -28,7 +28,7 @@ from cti.agent_state import Agent, Move
 from cti.events import AgentState, DialOutcome, Event
 from cti.ids import AgentId, InteractionId, LegId, PbxId, QueueId, interaction_id, pbx_of
 from cti.interaction import WIRE_TECHS, Conversations, dialable
-from cti.routing.plan import AgentPlan, Plan, QueuePlan
+from cti.routing.plan import AgentPlan, Plan
 from cti.routing.select import Choice, choose, why_not
 
 Output: TypeAlias = "Event | c.Command"
@@ -147,6 +147,7 @@ class Inbound:
         self._beat_count = 0
         self._beat_at: float | None = None
         self._members: dict[QueueId, tuple[AgentId, ...]] = {}
+        self._candidates: dict[QueueId, tuple[tuple[Agent, AgentPlan], ...]] = {}
         self._phones: dict[tuple[PbxId, str], AgentId] = {}
         self._leg_owner: dict[LegId, AgentId] = {}
         self._parted: dict[LegId, AgentId] = {}
@@ -317,6 +318,10 @@ class Inbound:
         self._phones = {(agent.phone.pbx, agent.phone.endpoint): agent.id for agent in plan.agents.values()}
         for agent in plan.agents:
             self._agent(agent)
+        self._candidates = {
+            queue: tuple((self.agents[agent], plan.agents[agent]) for agent in members)
+            for queue, members in self._members.items()
+        }
 
     def owner_of(self, pbx: PbxId, endpoint: str) -> AgentId | None:
         """Whose phone an endpoint is."""
@@ -534,11 +539,7 @@ class Inbound:
         queue = self.plan.queues.get(call.queue) if call.queue is not None else None
         if queue is None:
             return Choice(None, "no_queue", ())
-        return choose(queue, self._candidates(queue), now=now)
-
-    def _candidates(self, queue: QueuePlan) -> Iterator[tuple[Agent, AgentPlan]]:
-        for agent in self._members.get(queue.id, ()):
-            yield self._agent(agent), self.plan.agents[agent]
+        return choose(queue, self._candidates.get(queue.id, ()), now=now)
 
     def _is_anyone_free(self) -> bool:
         return any(

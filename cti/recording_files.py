@@ -102,15 +102,14 @@ class RecordingFiles:
         now = self._clock()
         async with self._database.read() as connection:
             pending = await recordings.pending(connection, started_before=now)
-        settled = 0
+        settled: list[tuple[str, str, Measured | None]] = []
         for one in pending:
             if one.ended_at is None:
                 continue
             path = self._path(one.file)
             if path is None or not path.is_file():
                 if now - one.ended_at > MISSING_AFTER_S:
-                    await self._settle(one.file, "missing", None)
-                    settled += 1
+                    settled.append((one.file, "missing", None))
                 continue
             if not self._is_stable(one.file, path.stat().st_size, now):
                 continue
@@ -118,12 +117,11 @@ class RecordingFiles:
                 found = await asyncio.to_thread(measure, path)
             except (wave.Error, EOFError):
                 log.warning("! recording %s is no sound file", one.file)
-                await self._settle(one.file, "missing", None)
-                settled += 1
-                continue
-            await self._settle(one.file, "silent" if found.is_silent else "complete", found)
-            settled += 1
-        return settled
+                settled.append((one.file, "missing", None))
+            else:
+                settled.append((one.file, "silent" if found.is_silent else "complete", found))
+        await self._settle(settled)
+        return len(settled)
 
     def _path(self, file: str) -> Path | None:
         path = (self._folder / file).resolve()
@@ -136,15 +134,19 @@ class RecordingFiles:
             return False
         return now - known[1] >= STABLE_S
 
-    async def _settle(self, file: str, state: str, found: Measured | None) -> None:
-        self._sizes.pop(file, None)
+    async def _settle(self, settled: list[tuple[str, str, Measured | None]]) -> None:
+        if not settled:
+            return
         async with self._database.begin() as connection:
-            await recordings.settle(
-                connection,
-                file,
-                state=state,
-                audio_s=found.audio_s if found else None,
-                silent_s=found.silent_s if found else None,
-                sha256=found.sha256 if found else None,
-                size_bytes=found.size_bytes if found else None,
-            )
+            for file, state, found in settled:
+                await recordings.settle(
+                    connection,
+                    file,
+                    state=state,
+                    audio_s=found.audio_s if found else None,
+                    silent_s=found.silent_s if found else None,
+                    sha256=found.sha256 if found else None,
+                    size_bytes=found.size_bytes if found else None,
+                )
+        for file, _, _ in settled:
+            self._sizes.pop(file, None)
