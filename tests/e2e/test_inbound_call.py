@@ -113,9 +113,7 @@ async def test_a_caller_nobody_knows_is_shown_as_such(
         await ann.rings()
         card = ann.card("ringing")
         await expect(card).to_have_attribute("data-match", "none")
-        await expect(card).to_contain_text(
-            re.compile(re.escape(expected) if number else "withheld", re.IGNORECASE)
-        )
+        await expect(card).to_contain_text(re.compile(re.escape(expected) if number else "withheld", re.IGNORECASE))
 
 
 async def test_two_customers_on_one_number_are_both_offered_and_the_choice_is_kept(
