@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import re
 import shutil
 import socket
@@ -39,8 +40,21 @@ _UNSAFE = re.compile(r"[\r\n\[\]\x00]")
 _serial = itertools.count(1)
 
 
+RETRY_S = 2.0
+"""How soon a phone whose SIPp could not be started tries again."""
+
+PLAYED = frozenset({0, 1, 97, 99})
+"""Exit codes of a SIPp that played its scenario, whatever came of the call."""
+
+log = logging.getLogger(__name__)
+
+
 class SippMissing(Exception):
     """SIPp is not installed (Debian: ``sip-tester``)."""
+
+
+class SippFailed(Exception):
+    """SIPp could not play its part at all (a voice that it can't read, no socket); the text is its own."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +106,16 @@ class _Sipp:
         )
 
     async def wait(self) -> CallResult:
-        if self.process is not None:
-            await self.process.wait()
+        code = await self.process.wait() if self.process is not None else 0
+        errors = self.log.with_suffix(".errors")
+        said = errors.read_text(encoding="utf-8", errors="replace") if errors.is_file() else ""
         # Callers come all day long: what is over leaves no files behind.
         self._kept = self.result()
-        for path in (self.scenario, self.log, self.log.with_suffix(".errors")):
+        for path in (self.scenario, self.log, errors):
             path.unlink(missing_ok=True)
+        # Below zero: ended by ourselves.
+        if code > 0 and code not in PLAYED:
+            raise SippFailed(said.strip() or f"SIPp ended with code {code}")
         return self._kept
 
     @property
@@ -139,6 +157,11 @@ def _checked(text: str) -> str:
     if _UNSAFE.search(text):
         raise ValueError(text)
     return text
+
+
+def _voice(voice: Path | None) -> Path | None:
+    # SIPp runs in the folder of its scenarios.
+    return voice.resolve(strict=True) if voice is not None else None
 
 
 def _media(port: int | None) -> dict[str, object]:
@@ -224,7 +247,7 @@ class Callers:
             dnis=_checked(dnis),
             from_header=from_header,
             headers=[_checked(header) for header in headers],
-            voice=voice,
+            voice=_voice(voice),
             stay_ms=int(stay_s * 1000),
             **_media(media_port),
         )
@@ -270,7 +293,7 @@ class UasPhone:
         self.behaviour: Behaviour = behaviour
         self.answer_after_s = answer_after_s
         self.talk_s = talk_s
-        self._voice = voice
+        self._voice = _voice(voice)
         self._media_port = media_port
         self._target = target
         self._port = _free_udp_ports(1)[0]
@@ -357,10 +380,15 @@ class UasPhone:
     async def _take_calls(self) -> None:
         loop = asyncio.get_running_loop()
         while self._sipp is not None:
-            result = await self._sipp.wait()
-            async with self._ended:
-                self.results.append(result)
-                self._ended.notify_all()
+            try:
+                result = await self._sipp.wait()
+            except SippFailed as error:
+                log.warning("! phone %s: %s", self.endpoint, error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                async with self._ended:
+                    self.results.append(result)
+                    self._ended.notify_all()
             # Between two calls, so that the port is free; the registration lasts two hours.
             if self._registered_at is None or loop.time() - self._registered_at > 3600:
                 await self.register()

@@ -27,7 +27,7 @@ from crm_core.centre import Centre
 from crm_core.database import Database
 from cti.asterisk.local_pbx import LocalPbx, LocalPbxError, PhoneAccount, Ports, free_ports, installed_root
 from cti.demo.automatic_agents import AutomaticAgent, Habits, LoginFailed
-from cti.demo.callers import Callers, UasPhone
+from cti.demo.callers import Callers, SippFailed, UasPhone
 from cti.errors import CallfloorError
 
 log = logging.getLogger(__name__)
@@ -299,14 +299,17 @@ phones_file = "{folder / "phones.toml"}"
         while True:
             known = self._rng.random() < 0.9
             number = self._rng.choice(numbers) if known else f"+4420794{self._rng.randrange(10**5):05}"
-            await callers.call(
-                number if self._rng.random() < 0.95 else "",
-                "",
-                self._rng.choice(dnis),
-                talk_s=self._rng.uniform(30.0, 90.0),
-                patience_s=60.0,
-                voice=self._rng.choice(callers.voices) if callers.voices else None,
-            )
+            try:
+                await callers.call(
+                    number if self._rng.random() < 0.95 else "",
+                    "",
+                    self._rng.choice(dnis),
+                    talk_s=self._rng.uniform(30.0, 90.0),
+                    patience_s=60.0,
+                    voice=self._rng.choice(callers.voices) if callers.voices else None,
+                )
+            except SippFailed as error:
+                log.warning("! a caller could not call: %s", error)
             await asyncio.sleep(self._rng.uniform(1.0, 5.0))
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
 import { button, h } from "./dom.js";
 import { t } from "./messages.js";
 import { agoText, clockText, dayText, languageText, momentText } from "./time.js";
-import { word } from "./words.js";
+import { outcomeNames, word } from "./words.js";
 
 const SERIOUS_FLAGS = new Set(["complaint_open", "payment_overdue", "do_not_call", "fraud_watch"]);
 
@@ -72,7 +72,7 @@ function pastInteraction(past, now) {
     { class: "past" },
     h("span", { class: "past-way", title: past.direction === "outbound" ? t("Outbound") : t("Inbound") }, past.direction === "outbound" ? "↗" : "↙"),
     h("span", { class: "past-when", title: momentText(past.at) }, agoText(past.at, now)),
-    past.disposition ? h("span", { class: "chip chip-outcome" }, past.disposition) : null,
+    past.disposition ? h("span", { class: "chip chip-outcome" }, outcomeNames.get(past.disposition) ?? past.disposition) : null,
     h("span", { class: "past-details" }, details),
     past.has_recording ? h("span", { class: "past-recording", title: t("Recorded") }, "●") : null,
     past.note ? h("p", { class: "past-note" }, past.note) : null,
@@ -121,7 +121,7 @@ export function choiceList(customers, choose, now) {
         h("span", { class: "choice-name" }, customer.name ?? `#${customer.id}`),
         h("span", { class: "choice-chips" }, ...chips(customer)),
         h("span", { class: "choice-details" }, [customer.company, customer.owner, customer.account_number].filter(Boolean).join(" · ")),
-        h("span", { class: "choice-last" }, last ? `${agoText(last.at, now)}${last.disposition ? ` · ${last.disposition}` : ""}` : t("First contact")),
+        h("span", { class: "choice-last" }, last ? `${agoText(last.at, now)}${last.disposition ? ` · ${outcomeNames.get(last.disposition) ?? last.disposition}` : ""}` : t("First contact")),
       );
       return h("li", {}, row);
     }),

@@ -21,7 +21,7 @@ import { Tabs } from "./tabs.js";
 import { ServerClock } from "./time.js";
 import { Timers } from "./timers.js";
 import { TransferDialog } from "./transfer.js";
-import { hasWord, refusal, word } from "./words.js";
+import { hasWord, outcomeNames, refusal, word } from "./words.js";
 import { Work } from "./work.js";
 
 const ALONE_MS = 1200;
@@ -51,6 +51,7 @@ const devicesDialog = new DevicesDialog();
 const tabs = new Tabs();
 const work = new Work(clock);
 const keys = new Keys();
+for (const { code, label } of setup.dispositions) outcomeNames.set(code, label);
 const pops = new Pops(tabs, notices, {
   timers,
   drafts,

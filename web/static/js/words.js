@@ -83,6 +83,9 @@ const WORDS = {
   }),
 };
 
+/** Outcome code → its label in this person's language, filled when the desk opens. @type {Map<string, string>} */
+export const outcomeNames = new Map();
+
 /** @param {keyof typeof WORDS} group @param {string} code */
 export function word(group, code) {
   /** @type {Record<string, string>} */
