@@ -21,7 +21,7 @@ demo:
 
 test:
 	@$(PYTHON) setup/prepare.py test
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 check:
 	@$(PYTHON) setup/prepare.py check

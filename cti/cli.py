@@ -18,7 +18,7 @@ from crm_core import users
 from crm_core.database import Database
 from crm_core.errors import CrmError
 from cti import daemon, settings
-from cti.demo.show import Demo
+from cti.demo.show import Demo, must_simulate
 from cti.errors import CallfloorError
 from cti.simulate import Centre, Simulation
 
@@ -62,6 +62,9 @@ def demo(
 ) -> None:
     """A small call centre with real callers, on this machine."""
     _log_to_stderr("warning")
+    if not is_simulated and must_simulate():
+        typer.echo("There is no Asterisk and no apt to fetch one: the demonstration runs on a simulated PBX.")
+        is_simulated = True
     voices = Path(os.environ.get("CALLFLOOR_CACHE") or ".cache") / "voices"
     show = Demo(folder, voices=voices, web_port=port, desk_port=desk_port, is_simulated=is_simulated, tell=typer.echo)
     asyncio.run(show.run())

@@ -197,7 +197,7 @@ class Daemon:
         served = self.settings.web
         if served.origins:
             return served.origins
-        return tuple(f"http://{host}:{served.port}" for host in dict.fromkeys((served.host, "localhost")))
+        return (f"http://{served.host}:{served.port}",)
 
     def _web_settings(self) -> WebSettings:
         settings, desk = self.settings, self.settings.desk_socket

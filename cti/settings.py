@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from cti.errors import SettingsError
 
 PREFIX = "CALLFLOOR_"
-NOT_SETTINGS = frozenset({"CALLFLOOR_WITHOUT", "CALLFLOOR_CACHE", "CALLFLOOR_CONFIG"})
+NOT_SETTINGS = frozenset({"CALLFLOOR_WITHOUT", "CALLFLOOR_CACHE", "CALLFLOOR_CONFIG", "CALLFLOOR_CHROMIUM"})
 """Variables with our prefix that the set-up and the tests read, not the program."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -7,6 +7,7 @@ Without it a missing part is a failure, not a skip.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -18,10 +19,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from cti.asterisk.local_pbx import AsteriskProgram, LocalPbx, PhoneAccount, installed_root
+from tests.databases import blank_url, database, postgres_template, sqlite_template
 from tests.throwaway_postgres import ThrowawayPostgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+__all__ = ["blank_url", "database", "postgres_template", "sqlite_template"]
 
 MARKER_OF_PART = {"asterisk": "pbx", "chromium": "browser", "postgres": "postgres"}
 PART_OF_FIXTURE = {
@@ -54,7 +58,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(MARKER_OF_PART[part])
         for part in sorted(parts & without):
             item.add_marker(pytest.mark.skip(reason=f"CALLFLOOR_WITHOUT={part}"))
-            _left_out[part] = _left_out.get(part, 0) + 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.stats.get("skipped", []):
+        part = re.search(r"CALLFLOOR_WITHOUT=(\w+)", str(report.longrepr))
+        if part is not None:
+            _left_out[part[1]] = _left_out.get(part[1], 0) + 1
 
 
 def pytest_unconfigure() -> None:

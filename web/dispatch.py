@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 
@@ -199,6 +200,9 @@ async def border(
 ) -> web.StreamResponse:
     """The outermost ring: a name for each request, and an answer without internals for whatever went wrong."""
     request[REQUEST_ID_KEY] = secrets.token_hex(6)
+    proper = _proper_origin(request)
+    if proper is not None:
+        return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": proper + request.raw_path})
     try:
         try:
             return await handler(request)
@@ -220,6 +224,16 @@ async def border(
         # The border of the process: the person gets an answer without internals, the log gets the rest.
         log.exception("! request %s failed", request[REQUEST_ID_KEY])
         return _failed(request)
+
+
+def _proper_origin(request: web.Request) -> str | None:
+    """A page that was opened as ``localhost`` where the site is ``127.0.0.1``: a cookie of the one is not sent to the
+    desk socket of the other."""
+    if request.url.host != "localhost" or request.method != "GET" or not request.raw_path.startswith("/"):
+        return None
+    proper = f"http://127.0.0.1:{request.url.port}"
+    origins = request.app[SERVICES].settings.site_origins
+    return proper if proper in origins and f"http://localhost:{request.url.port}" not in origins else None
 
 
 _CODES = {404: "not_found", 405: "wrong_method", 413: "too_large", 401: "not_logged_in", 403: "no_right"}

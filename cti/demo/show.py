@@ -12,6 +12,7 @@ import logging
 import os
 import random
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -25,7 +26,15 @@ import aiohttp
 from crm_core import centre, seed
 from crm_core.centre import Centre
 from crm_core.database import Database
-from cti.asterisk.local_pbx import LocalPbx, LocalPbxError, PhoneAccount, Ports, free_ports, installed_root
+from cti.asterisk.local_pbx import (
+    AsteriskProgram,
+    LocalPbx,
+    LocalPbxError,
+    PhoneAccount,
+    Ports,
+    free_ports,
+    installed_root,
+)
 from cti.demo.automatic_agents import AutomaticAgent, Habits, LoginFailed
 from cti.demo.callers import Callers, SippFailed, UasPhone
 from cti.errors import CallfloorError
@@ -44,6 +53,15 @@ Tell = Callable[[str], None]
 
 class DemoFailed(CallfloorError):
     """The demonstration could not be started; the text says what to do."""
+
+
+def must_simulate() -> bool:
+    """No Asterisk and no way to fetch one. Where there is apt a missing Asterisk is a fault to mend, not to hide."""
+    try:
+        AsteriskProgram.find(installed_root(VERSION))
+    except LocalPbxError:
+        return shutil.which("apt-get") is None
+    return False
 
 
 class Demo:
@@ -168,8 +186,13 @@ class Demo:
     async def _start_pbx(self, configured: Centre, phones: dict[str, str]) -> LocalPbx:
         self._tell(f"Starting Asterisk {VERSION} …")
         browsers = {agent.endpoint for agent in configured.agents if agent.phone_kind == "browser"}
+        root = installed_root(VERSION)
+        try:
+            AsteriskProgram.find(root)
+        except LocalPbxError as error:
+            raise DemoFailed(str(error)) from error
         pbx = LocalPbx(
-            installed_root(VERSION),
+            root,
             self._folder / "pbx",
             version=VERSION,
             phones=[PhoneAccount(endpoint, password, endpoint in browsers) for endpoint, password in phones.items()],

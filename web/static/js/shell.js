@@ -14,3 +14,4 @@ const language = /** @type {HTMLSelectElement|null} */ (document.getElementById(
 language?.addEventListener("change", () => language.form?.requestSubmit());
 
 localiseTimes(document, Date.now() / 1000);
+document.addEventListener("htmx:after:swap", () => localiseTimes(document, Date.now() / 1000));
