@@ -271,6 +271,7 @@ class Conversations:
         self._agent_legs: dict[AgentId, set[LegId]] = {}
         self._due: dict[InteractionId, float] = {}
         self._ended: list[InteractionId] = []
+        self._heard_at: dict[PbxId, float] = {}
         self._past_ids: OrderedDict[InteractionId, None] = OrderedDict()
         self._handlers: dict[type[Event], Callable[..., Iterator[Event]]] = {
             e.PlanChanged: self._plan_changed,
@@ -310,6 +311,9 @@ class Conversations:
         self._forget_ended()
         facts = self._settle_overdue(event.at)
         facts.extend(handler(event))
+        leg = getattr(event, "leg", None) or getattr(event, "to", None)
+        if leg is not None:
+            self._heard_at[pbx_of(leg)] = event.at
         return facts
 
     def wake_at(self) -> float | None:
@@ -995,11 +999,13 @@ class Conversations:
             if known := self._leg(one.leg):
                 known[1]._parted_at = None
                 yield from self._meet(known[1], event.at)
+        # When those who are gone went is not known. Nobody saw them talk after the PBX was last heard, so no later.
+        last_seen_at = self._heard_at.get(event.pbx, event.at)
         for home in [home for home in self._interactions.values() if home.pbx == event.pbx]:
             for leg in home.live_legs:
                 if leg.id not in seen:
                     home._is_unseen = True
-                    yield from self._end_leg(home, leg, event.at, HangupCause.NORMAL)
+                    yield from self._end_leg(home, leg, max(last_seen_at, leg.started_at), HangupCause.NORMAL)
 
     def _correct(self, leg: Leg, seen: e.LegSeen, at: float) -> Iterator[Event]:
         if seen.bridge is None or seen.bridge_kind is None:

@@ -338,7 +338,10 @@ class UasPhone:
         )
         sipp = _Sipp(scenario, scenario.with_suffix(".log"), (self._pbx, "-p", str(self._port)))
         await sipp.start()
-        await sipp.wait()
+        try:
+            await sipp.wait()
+        except SippFailed as error:
+            raise ConnectionError(f"{self._pbx} did not register {self.endpoint}: {error}") from error
         if sipp.process is None or sipp.process.returncode != 0:
             raise ConnectionError(f"{self._pbx} did not register {self.endpoint}")
         self._registered_at = asyncio.get_running_loop().time() if expires_s else None

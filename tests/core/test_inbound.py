@@ -370,3 +370,28 @@ def test_a_caller_whose_number_is_withheld_is_not_shown_as_the_one_that_the_sign
     hall.offer(caller, ani="")
     assert hall.last(c.LookUpCaller).ani == ""
     assert hall.core.calls[early.interaction].parties == ()
+
+
+def test_a_talk_that_ended_while_the_daemon_was_away_is_answered_and_lasts_no_longer_than_it_was_heard() -> None:
+    hall = Hall(small_plan())
+    journaled: list[e.Event] = []
+    feed = hall.core.handle
+
+    def remember(event: e.Event, *, now: float) -> list[object]:
+        outputs = feed(event, now=now)
+        journaled.append(event)
+        journaled.extend(one for one in outputs if isinstance(one, e.Event))
+        return list(outputs)
+
+    hall.core.handle = remember  # type: ignore[method-assign,assignment]
+    hall.ready(LI)
+    hall.talk(LI)
+    heard_at = hall.now
+    again = Hall(small_plan())
+    again.core.restore(journaled)
+    again.now = heard_at + 3600
+    again.feed(e.PbxRead(at=again.now, pbx=PBX, legs=(), devices=(("agent1", e.DeviceState.NOT_INUSE),)))
+    (ended,) = again.all(e.InteractionEnded)
+    assert (ended.outcome, ended.at) == ("answered", heard_at)
+    assert again.all(e.AgentLeft)[-1].at == heard_at
+    assert again.agent(LI).state is AgentState.WRAP_UP

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 async def test_state_and_reason_are_chosen_with_two_keys(stage: Stage, open_desk: OpenDesk) -> None:
     page = await open_desk(stage)
+    await expect(page.locator("#state-available")).to_be_enabled()
     await page.keyboard.press("a")
     assert (await stage.wait_for("POST", "/api/desk/state")).body == {"state": "AVAILABLE", "reason": ""}
     await stage.set_agent("AVAILABLE")
@@ -111,6 +112,7 @@ async def test_done_without_an_outcome_asks_once(stage: Stage, open_desk: OpenDe
 async def test_a_refused_request_is_said_in_words(stage: Stage, open_desk: OpenDesk) -> None:
     page = await open_desk(stage)
     stage.refusals["POST", "/api/desk/state"] = (409, "phone_unreachable")
+    await expect(page.locator("#state-available")).to_be_enabled()
     await page.keyboard.press("a")
     await expect(page.locator("#notices")).to_contain_text("Your phone is not reachable.")
 
