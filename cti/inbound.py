@@ -82,6 +82,8 @@ class Transfer:
     target_agent: AgentId | None = None
     target_leg: LegId | None = None
     is_answered: bool = False
+    is_joining: bool = False
+    """Two of the three are being connected: another order now would part them again."""
 
 
 @dataclass(slots=True)
@@ -110,6 +112,8 @@ class Call:
     ring_until: float | None = None
     is_ring_seen: bool = False
     talking: dict[AgentId, LegId] = field(default_factory=dict)
+    served_by: set[AgentId] = field(default_factory=set)
+    """Whoever spoke with the caller, not only about them, and is still in the call."""
     is_held: bool = False
     phase_since: float = 0.0
     parties: tuple[int, ...] = ()
@@ -265,7 +269,7 @@ class Inbound:
                 call = self.calls.get(fact.interaction)
                 if call is not None:
                     call.decisions.append(fact)
-            elif type(fact) in self._handlers and not isinstance(fact, _CONCLUDED):
+            elif not isinstance(fact, FLOOR_FACTS):
                 self.handle(fact, now=fact.at)
         for agent in self.agents.values():
             agent.is_desk_fresh = False
@@ -303,9 +307,11 @@ class Inbound:
         return self._members.get(queue, ())
 
     def customer_leg(self, interaction: InteractionId) -> LegId | None:
-        """The leg of the outside party of a live interaction."""
+        """The leg of the outside party of a live interaction; None as soon as that party has left."""
         found = self.conversations.get(interaction)
-        return found.customer_leg if found is not None else None
+        if found is None or found.customer_leg is None or not found.legs[found.customer_leg].is_live:
+            return None
+        return found.customer_leg
 
     # ── the plan ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -400,7 +406,7 @@ class Inbound:
         if call.ringing is not None and not call.is_ring_seen:
             # It came back to the loop before the phone ever rang.
             yield from self._release_rung(call, now)
-        is_return = call.queued_at is not None
+        is_return = call.queued_at is not None or call.is_answered
         call.queue = queue if queue is not None else call.queue
         call.wanted_agent = wanted
         if call.queued_at is None:
@@ -481,6 +487,7 @@ class Inbound:
             self.calls[event.into] = gone
         elif gone is not None and into is not None:
             into.talking.update(gone.talking)
+            into.served_by |= gone.served_by
             into.queue = into.queue or gone.queue
             into.is_answered = into.is_answered or gone.is_answered
         for agent in self.agents.values():
@@ -506,7 +513,7 @@ class Inbound:
                     yield e.Repaired(
                         at=now, what="stuck_agent", agent=agent.id, interaction=event.interaction, detail=agent.state
                     )
-                yield from self._leave(agent, call, now, was_talking=agent.state is AgentState.ON_CALL)
+                yield from self._leave(agent, call, now)
 
     def _refined(self, event: e.InteractionEnded, now: float) -> e.InteractionEnded:
         """An abandon within the queue's short-abandon time is counted apart."""
@@ -570,6 +577,8 @@ class Inbound:
                 continue
             choice = self._choose(call, now)
             if choice.agent is None:
+                if call.wanted_agent is not None and self._is_letting_go(call.wanted_agent, call):
+                    continue
                 if call.wanted_agent is None and call.queue is not None:
                     exhausted.add(call.queue)
                 elif call.wanted_agent is not None and call.queue is not None:
@@ -579,6 +588,11 @@ class Inbound:
                 if choice.agent is None:
                     continue
             yield from self._ring(call, choice, now)
+
+    def _is_letting_go(self, agent: AgentId, call: Call) -> bool:
+        """The agent's phone is busy with this very caller's conversation, out of which the caller was just taken."""
+        homes = (self.conversations.of_leg(leg) for leg in self._agent(agent).legs)
+        return any(home is not None and home.id == call.id for home in homes)
 
     def _ring(self, call: Call, choice: Choice, now: float) -> Iterator[Output]:
         assert choice.agent is not None
@@ -677,7 +691,9 @@ class Inbound:
             call.phase_since = now
             transfer = call.transfer
             if event.role == "talk":
+                call.served_by.add(event.agent)
                 call.is_answered = True
+                call.queued_at = None
                 call.is_head = False
                 call.is_fallen_back = False
             if transfer is not None and event.agent != transfer.by:
@@ -685,8 +701,8 @@ class Inbound:
                 transfer.is_answered = True
                 if event.role == "talk":
                     yield from self._end_transfer(call, now, "completed")
-            elif transfer is not None and transfer.kind == "attended" and event.role == "talk":
-                yield from self._end_transfer(call, now, "cancelled")
+            elif transfer is not None and event.role == "talk":
+                yield from self._end_transfer(call, now, "cancelled" if transfer.kind == "attended" else "failed")
         if agent.may(Move.JOIN):
             yield from self._move(agent, Move.JOIN, now, interaction=event.interaction)
 
@@ -697,7 +713,7 @@ class Inbound:
             call.phase_since = now
         agent = self._agent(event.agent)
         if event.leg not in agent.legs and agent.interaction == event.interaction:
-            yield from self._leave(agent, call, now, was_talking=True)
+            yield from self._leave(agent, call, now)
 
     def _leg_started(self, event: e.LegStarted, now: float) -> Iterator[Output]:
         owner = self._phones.get((pbx_of(event.leg), event.endpoint))
@@ -726,24 +742,30 @@ class Inbound:
 
     def _leg_ended(self, event: e.LegEnded, now: float) -> Iterator[Output]:
         self._early.pop(interaction_id(event.leg), None)
+        home = self.conversations.of_leg(event.leg)
+        left = self.calls.get(home.id) if home is not None and home.customer_leg == event.leg else None
+        if left is not None:
+            yield from self._end_transfer(left, now, "caller_gone")
         owner = self._parted.pop(event.leg, None)
         agent = self._agent(owner) if owner is not None else None
         if agent is not None and agent.state is AgentState.ON_CALL and not agent.legs:
             call = self.calls.get(agent.interaction) if agent.interaction is not None else None
-            yield from self._leave(agent, call, now, was_talking=True)
+            yield from self._leave(agent, call, now)
 
-    def _leave(self, agent: Agent, call: Call | None, now: float, *, was_talking: bool) -> Iterator[Output]:
-        """The agent's part in a call is over."""
+    def _leave(self, agent: Agent, call: Call | None, now: float) -> Iterator[Output]:
+        """The agent's part in a call is over. Who was only consulted has nothing to wrap up."""
         interaction = agent.interaction
+        has_served = call is not None and agent.id in call.served_by
         if call is not None:
             call.talking.pop(agent.id, None)
+            call.served_by.discard(agent.id)
             if call.transfer is not None and call.transfer.by == agent.id and call.transfer.kind == "attended":
                 yield from self._end_transfer(call, now, "failed")
         queue = self.plan.queues.get(call.queue) if call is not None and call.queue is not None else None
         if agent.state is AgentState.RESERVED:
             yield from self._move(agent, Move.RELEASE, now)
         elif agent.state is AgentState.ON_CALL:
-            if was_talking and queue is not None and queue.wrap_up_s > 0:
+            if has_served and queue is not None and queue.wrap_up_s > 0:
                 yield from self._move(agent, Move.LEAVE, now, interaction=interaction, until=now + queue.wrap_up_s)
                 return
             yield from self._move(agent, Move.LEAVE_FREE, now)
@@ -806,7 +828,7 @@ class Inbound:
                 )
                 if call is not None and call.ringing == agent.id:
                     self._stop_ringing(call)
-                yield from self._leave(agent, call, now, was_talking=agent.state is AgentState.ON_CALL)
+                yield from self._leave(agent, call, now)
         for call in list(self._waiting.values()):
             leg = seen.get(call.leg)
             if pbx_of(call.leg) == event.pbx and (leg is None or not leg.is_waiting):
@@ -830,6 +852,8 @@ class Inbound:
         if event.command in ("StartConsult", "SendToHold"):
             yield from self._end_transfer(call, now, "failed")
             return
+        if event.command == "JoinLegs" and call.transfer is not None:
+            call.transfer.is_joining = False
         if event.command != "RingAgent" or call.ringing is None or call.is_ring_seen:
             return
         yield from self._release_rung(call, now)
@@ -946,9 +970,10 @@ class Inbound:
         customer = self.customer_leg(call.id) if call is not None else None
         if call is None or transfer is None or transfer.by != event.agent or transfer.kind != "attended":
             return
-        if customer is None:
+        if customer is None or transfer.is_joining:
             return
         if transfer.is_answered and transfer.target_leg is not None:
+            transfer.is_joining = True
             yield c.JoinLegs(leg=customer, to=transfer.target_leg)
             return
         yield from self._end_transfer(call, now, "blonde")
@@ -960,7 +985,8 @@ class Inbound:
         customer = self.customer_leg(call.id) if call is not None else None
         if call is None or transfer is None or transfer.by != event.agent or transfer.kind != "attended":
             return
-        if customer is not None:
+        if customer is not None and not transfer.is_joining:
+            transfer.is_joining = True
             yield c.JoinLegs(leg=transfer.by_leg, to=customer)
 
     def _end_transfer(self, call: Call, now: float, outcome: str) -> Iterator[Output]:
@@ -1048,14 +1074,21 @@ class Inbound:
         )
 
 
-_CONCLUDED = (
-    e.InteractionStarted,
-    e.InteractionMerged,
-    e.InteractionEnded,
-    e.AgentRang,
-    e.AgentRingEnded,
+FLOOR_FACTS = (
+    e.AgentChosen,
     e.AgentJoined,
     e.AgentLeft,
+    e.AgentRang,
+    e.AgentRingEnded,
+    e.AgentStateChanged,
+    e.InteractionEnded,
     e.InteractionHeld,
+    e.InteractionMerged,
+    e.InteractionQueued,
+    e.InteractionStarted,
     e.RecordingChanged,
+    e.Repaired,
+    e.TransferEnded,
+    e.TransferStarted,
 )
+"""What the core concludes itself: in a journal beside what it was concluded from."""

@@ -70,8 +70,7 @@ class Names:
 
 _CHOSEN: Mapping[str, str] = {
     "longest_idle": _("{agent} was rung: qualified for {queue}, and free for the longest time."),
-    "target": _("{agent} was rung: the call was sent to this agent."),
-    "returned": _("{agent} was rung: the call came back to this agent."),
+    "named_agent": _("{agent} was rung: the call was sent to this agent."),
 }
 _CHOSEN_OTHERWISE = _("{agent} was rung ({rule}).")
 _NOBODY = _("Nobody could take the call in {queue}: the caller waits.")

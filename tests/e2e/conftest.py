@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ SitDown = Callable[[str, float], AbstractAsyncContextManager[Seat]]
 
 
 @pytest.fixture
-def folder() -> Path:
+def folder() -> Iterator[Path]:
     """A short path: Asterisk's control socket has a limit."""
-    return Path(tempfile.mkdtemp(prefix="callfloor-e2e-"))
+    with tempfile.TemporaryDirectory(prefix="callfloor-e2e-", ignore_cleanup_errors=True) as path:
+        yield Path(path)
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from tests.e2e.site import PASSWORD, Site
 
 LISTEN = """() => {
   const audio = document.getElementById("remote-audio");
-  const context = new AudioContext();
+  void window.ear?.close();
+  const context = (window.ear = new AudioContext());
   const analyser = new AnalyserNode(context, { fftSize: 8192 });
   context.createMediaStreamSource(audio.srcObject).connect(analyser);
   const bins = new Float32Array(analyser.frequencyBinCount);
@@ -59,17 +60,25 @@ class Seat:
         )
 
     async def log_in(self, site: Site) -> None:
+        await self.enter(site, "desk")
+        await self.page.locator("#desk:not([aria-busy])").wait_for()
+
+    async def enter(self, site: Site, landing: str) -> None:
+        """Log in, and wait for the page that this person's role lands on."""
         await self.page.goto(f"{site.url}/login")
         await self.page.fill("#username", self.username)
         await self.page.fill("#password", PASSWORD)
         await self.page.click("form.stack button[type=submit]")
-        await self.page.wait_for_url("**/desk")
-        await self.page.locator("#desk:not([aria-busy])").wait_for()
+        await self.page.wait_for_url(f"**/{landing}")
 
     async def be_available(self) -> None:
+        await self.ask_for_work()
+        await self.state("AVAILABLE")
+
+    async def ask_for_work(self) -> None:
+        """Press Available; where somebody waits, the phone rings at once."""
         await becomes(self.page, "callfloor.phone.state === 'registered' || callfloor.phone.state === 'desk'")
         await self.page.click("#state-available")
-        await self.state("AVAILABLE")
 
     async def state(self, state: str, timeout_s: float = 15.0) -> None:
         """Wait until the page shows this state."""
@@ -106,9 +115,25 @@ class Seat:
                     raise AssertionError(f"{self.username} hears {heard}, not {hz} Hz") from None
                 raise
 
+    async def interaction(self) -> str:
+        """Whose call the one card on the page shows."""
+        cards: list[dict[str, str]] = await self.page.evaluate("callfloor.cards")
+        (card,) = cards
+        return card["interaction"]
+
+    async def write(self, note: str) -> None:
+        """Write a note and see it saved."""
+        await self.card().locator("textarea").fill(note)
+        await self.card().locator('.memo[data-save="saved"]').wait_for()
+
+    async def press(self, key: str) -> None:
+        """Press a key that means something outside of text fields."""
+        await self.page.keyboard.press("Escape")
+        await self.page.keyboard.press(key)
+
     async def transfer(self, to: str, *, is_attended: bool) -> None:
         """Open the transfer dialogue, name the target, go."""
-        await self.page.keyboard.press("t")
+        await self.press("t")
         await self.page.fill("#transfer-search", to)
         await self.page.locator("#transfer-list [role=option]").first.wait_for()
         await self.page.keyboard.press("Enter" if is_attended else "Shift+Enter")
@@ -117,7 +142,7 @@ class Seat:
 @asynccontextmanager
 async def open_seat(chromium: Chromium, folder: Path, username: str, hz: float) -> AsyncIterator[Seat]:
     """A browser of its own with a microphone of its own."""
-    microphone = write_tone(folder / f"{username}.wav", hz)
+    microphone = write_tone(folder / f"{username}-{hz:.0f}.wav", hz)
     async with async_playwright() as playwright:
         browser: Browser = await playwright.chromium.launch(
             executable_path=chromium.executable_path,

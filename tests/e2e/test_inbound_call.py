@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import aiohttp
 import pytest
 from playwright.async_api import expect
 
@@ -131,6 +132,14 @@ async def test_two_customers_on_one_number_are_both_offered_and_the_choice_is_ke
         await ann.page.keyboard.press("2")
         row = await site.row("SELECT p.name FROM interaction i JOIN party p ON p.id = i.party_id")
         assert row["name"] in ("Anna Braun", "Otto Braun")
+
+
+async def test_a_page_opened_as_localhost_is_led_to_the_name_that_the_session_belongs_to(
+    start_site: StartSite,
+) -> None:
+    async with start_site() as site, aiohttp.ClientSession() as browser:
+        opened = await browser.get(f"http://localhost:{site.web_port}/login?next=/desk", allow_redirects=False)
+        assert opened.headers["Location"] == f"{site.url}/login?next=/desk"
 
 
 async def test_a_desk_phone_rings_beside_the_page_and_the_page_needs_no_microphone(
