@@ -5,6 +5,7 @@
  */
 import { judge, sampleOf } from "./quality.js";
 
+const HOLD_RETRY_MS = 100;
 const STATS_MS = 2000;
 const GATHER_MS = 700;
 const BUSY_HERE = 486;
@@ -111,8 +112,13 @@ export class Phone extends EventTarget {
   /** @param {boolean} isHeld */
   setHeld(isHeld) {
     if (this.call?.phase !== "up") return;
-    if (isHeld) this.#session.hold();
-    else this.#session.unhold();
+    const session = this.#session;
+    // While the last offer of this call is still being settled it takes no new one: ask again until it does.
+    const ask = () => {
+      const isTaken = isHeld ? session.hold() : session.unhold();
+      if (!isTaken && session === this.#session && session.isEstablished() && session.isOnHold().local !== isHeld) setTimeout(ask, HOLD_RETRY_MS);
+    };
+    ask();
   }
 
   /** @param {string} digit one of 0–9, * and # */
