@@ -150,7 +150,6 @@ class Inbound:
         self._early: dict[InteractionId, EarlyLookUp] = {}
         self._beat_count = 0
         self._beat_at: float | None = None
-        self._members: dict[QueueId, tuple[AgentId, ...]] = {}
         self._candidates: dict[QueueId, tuple[tuple[Agent, AgentPlan], ...]] = {}
         self._phones: dict[tuple[PbxId, str], AgentId] = {}
         self._leg_owner: dict[LegId, AgentId] = {}
@@ -304,7 +303,7 @@ class Inbound:
 
     def members(self, queue: QueueId) -> tuple[AgentId, ...]:
         """The agents of a queue."""
-        return self._members.get(queue, ())
+        return tuple(agent.id for agent, _ in self._candidates.get(queue, ()))
 
     def customer_leg(self, interaction: InteractionId) -> LegId | None:
         """The leg of the outside party of a live interaction; None as soon as that party has left."""
@@ -318,15 +317,12 @@ class Inbound:
     def _take_plan(self, plan: Plan) -> None:
         self.plan = plan
         self.conversations.owner_of = self.owner_of
-        self._members = {
-            queue: tuple(agent.id for agent in plan.agents.values() if queue in agent.queues) for queue in plan.queues
-        }
         self._phones = {(agent.phone.pbx, agent.phone.endpoint): agent.id for agent in plan.agents.values()}
         for agent in plan.agents:
             self._agent(agent)
         self._candidates = {
-            queue: tuple((self.agents[agent], plan.agents[agent]) for agent in members)
-            for queue, members in self._members.items()
+            queue: tuple((self.agents[agent.id], agent) for agent in plan.agents.values() if queue in agent.queues)
+            for queue in plan.queues
         }
 
     def owner_of(self, pbx: PbxId, endpoint: str) -> AgentId | None:

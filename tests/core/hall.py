@@ -33,6 +33,20 @@ class Hall:
         self.said.extend(outputs)
         return outputs
 
+    def keep_journal(self) -> list[e.Event]:
+        """From here on, all that the core is told and concludes, in the order of a journal."""
+        journaled: list[e.Event] = []
+        decide = self.core.handle
+
+        def remember(event: e.Event, *, now: float) -> list[Output]:
+            outputs = decide(event, now=now)
+            journaled.append(event)
+            journaled.extend(one for one in outputs if isinstance(one, e.Event))
+            return outputs
+
+        self.core.handle = remember  # type: ignore[method-assign]
+        return journaled
+
     def wait(self, seconds: float) -> list[Output]:
         """Let time pass, waking the core whenever it asked for it."""
         until, heard = self.now + seconds, len(self.said)

@@ -262,16 +262,7 @@ def test_after_a_reconnect_callers_who_left_are_ended_and_an_unknown_waiter_is_o
 
 def test_a_restart_takes_up_the_agents_states_and_the_waiting_callers_from_the_journal() -> None:
     hall = Hall(small_plan())
-    journaled: list[e.Event] = []
-    feed = hall.core.handle
-
-    def remember(event: e.Event, *, now: float) -> list[object]:
-        outputs = feed(event, now=now)
-        journaled.append(event)
-        journaled.extend(one for one in outputs if isinstance(one, e.Event))
-        return list(outputs)
-
-    hall.core.handle = remember  # type: ignore[method-assign,assignment]
+    journaled = hall.keep_journal()
     hall.ready(LI)
     hall.talk(LI)
     waiting, _ = hall.call()
@@ -374,16 +365,7 @@ def test_a_caller_whose_number_is_withheld_is_not_shown_as_the_one_that_the_sign
 
 def test_a_talk_that_ended_while_the_daemon_was_away_is_answered_and_lasts_no_longer_than_it_was_heard() -> None:
     hall = Hall(small_plan())
-    journaled: list[e.Event] = []
-    feed = hall.core.handle
-
-    def remember(event: e.Event, *, now: float) -> list[object]:
-        outputs = feed(event, now=now)
-        journaled.append(event)
-        journaled.extend(one for one in outputs if isinstance(one, e.Event))
-        return list(outputs)
-
-    hall.core.handle = remember  # type: ignore[method-assign,assignment]
+    journaled = hall.keep_journal()
     hall.ready(LI)
     hall.talk(LI)
     heard_at = hall.now
