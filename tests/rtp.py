@@ -166,10 +166,11 @@ class TonePhone(asyncio.DatagramProtocol):
                 raise
 
     async def hears_sound(self, *, within_s: float = 5.0) -> None:
-        """Wait until anything can be heard. Raises ``AssertionError`` when nothing is in time."""
+        """Wait until anything can be heard from now on. Raises ``AssertionError`` when nothing is in time."""
+        since = asyncio.get_running_loop().time()
         async with asyncio.timeout(within_s) as deadline:
             try:
-                while root_mean_square(list(self._heard)[-800:]) < LOUD:
+                while self._last_loud_at is None or self._last_loud_at <= since:
                     await asyncio.sleep(0.05)
             except asyncio.CancelledError:
                 if deadline.expired():

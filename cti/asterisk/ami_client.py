@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_EVENT_NAMES = 1000
-REFUSALS_OF_A_RESTART = 5
-"""While it stops, Asterisk refuses every login: so many refusals of what was accepted before are no wrong secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,8 @@ class AmiTiming:
     first_retry_s: float = 0.5
     last_retry_s: float = 15.0
     refused_retry_s: float = 60.0
+    restart_s: float = 60.0
+    """While it stops, Asterisk refuses every login: for that long a refusal of what was accepted is no wrong secret."""
 
 
 def retry_delay_s(timing: AmiTiming, problem: LinkError, failures: int, jitter: random.Random) -> float:
@@ -96,8 +96,7 @@ class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
         self._task: asyncio.Task[None] | None = None
         self._first_login: asyncio.Future[None] | None = None
         self._last_problem = ""
-        self._was_accepted = False
-        self._refusals = 0
+        self._accepted_until: float | None = None
         self.is_closed = False
         self.authenticated: bool
 
@@ -145,8 +144,10 @@ class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
             try:
                 await self._one_session()
             except LinkError as problem:
-                if self.authenticated and self.loop.time() - started_at > self.timing.last_retry_s:
-                    failures = 0
+                if self.authenticated:
+                    self._accepted_until = self.loop.time()
+                    if self._accepted_until - started_at > self.timing.last_retry_s:
+                        failures = 0
                 self.authenticated = False
                 delay_s = retry_delay_s(self.timing, problem, failures, self._jitter)
                 self._report(problem, delay_s)
@@ -206,13 +207,11 @@ class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
             }
         )
         if not answer.success:
-            self._refusals += 1
-            if self._was_accepted and self._refusals <= REFUSALS_OF_A_RESTART:
+            accepted_until = self._accepted_until
+            if accepted_until is not None and self.loop.time() - accepted_until < timing.restart_s:
                 raise LinkDown("the PBX refuses a login that it accepted before: it may be stopping or starting")
             raise LoginRefused(f"user {self.config['username']!r} or its secret was refused")
         self.authenticated = True
-        self._was_accepted = True
-        self._refusals = 0
         self._last_problem = ""
         log.info("= %r logged in", self)
         if self._first_login is not None and not self._first_login.done():

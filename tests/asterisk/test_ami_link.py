@@ -520,7 +520,7 @@ async def test_a_pbx_that_refuses_logins_while_it_restarts_is_not_waited_for_lon
     await session.log_in()
     await client.connect()
     session.drop()
-    for _ in range(3):
+    for _ in range(12):
         session = await pbx.session()
         await session.send(GREETING)
         await session.answer(await session.wanted("Login"), "Error", Message="Authentication failed")

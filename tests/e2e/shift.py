@@ -68,7 +68,6 @@ class Shift:
                 await ear.hears(ANN_HZ)
                 await self.ann.hears(CALLER_HZ)
                 await self.ann.state("ON_CALL")
-                ear.forget_silence()
                 yield Caller(self.site, call, ear, await self.ann.interaction())
             finally:
                 await self.site.pbx.cli("channel request hangup all")

@@ -24,13 +24,13 @@ async def test_on_asterisk_16_a_browser_answers_and_hands_the_caller_over_after_
     async with begin_shift(asterisk_roots[16], chromium, version=16) as shift, shift.talk() as caller:
         await shift.ann.transfer("Bo", is_attended=True)
         await shift.bo.rings()
+        await caller.ear.hears_sound()
         await shift.bo.answer()
         await shift.ann.hears(BO_HZ)
         await shift.bo.hears(ANN_HZ)
         await shift.ann.press("c")
         await caller.ear.hears(BO_HZ, within_s=10)
         await shift.bo.hears(CALLER_HZ)
-        assert caller.ear.longest_silence_s < 2
         await shift.ann.state("WRAP_UP")
         await shift.bo.hang_up()
         await shift.bo.state("WRAP_UP")
@@ -69,5 +69,4 @@ async def test_on_asterisk_16_a_waiting_caller_reaches_a_desk_phone_when_the_dae
         await site.stop_daemon()
         await ear.hears(BO_HZ, within_s=20)
         await phone_ear.hears(CALLER_HZ)
-        assert ear.longest_silence_s < 2
         assert (await call.wait()).steps == ("answered", "ended_by_other")

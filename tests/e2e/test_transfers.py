@@ -12,6 +12,7 @@ from playwright.async_api import expect
 
 from tests.conftest import Chromium
 from tests.desk.watching import becomes
+from tests.e2e.seat import Seat
 from tests.e2e.shift import ANN_HZ, BO_HZ, CALLER_HZ, Caller, Shift, begin_shift
 
 pytestmark = [pytest.mark.pbx, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -24,6 +25,12 @@ async def shift(asterisk_roots: dict[int, Path], chromium: Chromium) -> AsyncIte
     """Ann and Bo at their pages."""
     async with begin_shift(asterisk_roots[22], chromium) as shift:
         yield shift
+
+
+async def rings_at(seat: Seat, caller: Caller) -> None:
+    """The phone rings, and the caller is not in silence meanwhile."""
+    await seat.rings()
+    await caller.ear.hears_sound()
 
 
 async def consult_and_speak(shift: Shift, caller: Caller) -> None:
@@ -39,18 +46,17 @@ async def consult_and_speak(shift: Shift, caller: Caller) -> None:
 
 
 async def both_hear_each_other(shift: Shift, caller: Caller, *, is_bo: bool) -> None:
-    """The caller and one of the two agents; and the caller was never left in silence on the way here."""
+    """The caller and one of the two agents."""
     seat = shift.bo if is_bo else shift.ann
     await caller.ear.hears(seat.hz, within_s=10)
     await seat.hears(CALLER_HZ)
-    assert caller.ear.longest_silence_s < 2
 
 
 async def test_a_blind_transfer_shows_customer_and_note_while_the_colleagues_phone_rings(shift: Shift) -> None:
     async with shift.talk() as caller:
         await shift.ann.write(NOTE)
         await shift.ann.transfer("Bo", is_attended=False)
-        await shift.bo.rings()
+        await rings_at(shift.bo, caller)
         card = shift.bo.card("ringing")
         await expect(card).to_contain_text("Li Wei 李伟")
         await expect(card).to_contain_text("Transferred byAnn Smith")
@@ -70,7 +76,7 @@ async def test_a_blind_transfer_shows_customer_and_note_while_the_colleagues_pho
 async def test_a_blind_transfer_to_a_queue_rings_somebody_who_works_there(shift: Shift) -> None:
     async with shift.talk() as caller:
         await shift.ann.transfer("Support", is_attended=False)
-        await shift.bo.rings()
+        await rings_at(shift.bo, caller)
         card = shift.bo.card("ringing")
         await expect(card).to_contain_text("Support")
         await expect(card).to_contain_text("Transferred byAnn Smith")
@@ -86,17 +92,17 @@ async def test_a_blind_transfer_to_a_queue_rings_somebody_who_works_there(shift:
 async def test_a_blind_transfer_that_nobody_takes_comes_back_and_may_be_transferred_again(shift: Shift) -> None:
     async with shift.talk() as caller:
         await shift.ann.transfer("Bo", is_attended=False)
-        await shift.bo.rings()
+        await rings_at(shift.bo, caller)
         await shift.bo.press("Shift+F2")
         await shift.bo.state("NOT_READY")
         await expect(shift.bo.card()).to_have_count(0)
         await shift.ann.ask_for_work()
-        await shift.ann.rings()
+        await rings_at(shift.ann, caller)
         await shift.ann.answer()
         await both_hear_each_other(shift, caller, is_bo=False)
         await shift.bo.be_available()
         await shift.ann.transfer("Bo", is_attended=False)
-        await shift.bo.rings()
+        await rings_at(shift.bo, caller)
         await shift.bo.answer()
         await both_hear_each_other(shift, caller, is_bo=True)
 
@@ -105,7 +111,7 @@ async def test_a_consulted_colleague_takes_over_and_the_talk_is_one_recording(sh
     async with shift.talk() as caller:
         await shift.ann.write(NOTE)
         await shift.ann.transfer("Bo", is_attended=True)
-        await shift.bo.rings()
+        await rings_at(shift.bo, caller)
         await expect(shift.bo.card("ringing").locator("textarea")).to_have_value(NOTE)
         await expect(shift.bo.card("ringing")).to_contain_text("Transferred byAnn Smith")
         await shift.bo.answer()
@@ -156,14 +162,13 @@ async def test_the_agent_goes_back_to_the_caller_and_is_given_back_when_the_coll
 async def test_a_colleague_who_does_not_answer_leaves_the_agent_with_the_caller(shift: Shift) -> None:
     async with shift.talk() as caller:
         await shift.ann.transfer("Bo", is_attended=True)
-        await shift.bo.rings()
-        await caller.ear.hears_sound()
+        await rings_at(shift.bo, caller)
         await expect(shift.bo.card()).to_have_count(0, timeout=15_000)
         await both_hear_each_other(shift, caller, is_bo=False)
         await shift.bo.state("AVAILABLE")
         await shift.ann.card("talking").wait_for()
         await shift.ann.transfer("Bo", is_attended=True)
-        await shift.bo.rings()
+        await rings_at(shift.bo, caller)
         await shift.ann.press("b")
         await both_hear_each_other(shift, caller, is_bo=False)
         await expect(shift.bo.card()).to_have_count(0)
@@ -174,12 +179,12 @@ async def test_a_caller_put_through_while_the_colleague_still_rings_gets_that_co
     async with shift.talk() as caller:
         await shift.ann.write(NOTE)
         await shift.ann.transfer("Bo", is_attended=True)
-        await shift.bo.rings()
+        await rings_at(shift.bo, caller)
         first_ms = await shift.bo.page.evaluate("callfloor.phone.call.sinceMs")
         await shift.ann.press("c")
         await shift.ann.state("WRAP_UP")
         await becomes(shift.bo.page, f"callfloor.phone.call?.sinceMs > {first_ms}")
-        await shift.bo.rings()
+        await rings_at(shift.bo, caller)
         await expect(shift.bo.card("ringing").locator("textarea")).to_have_value(NOTE)
         await shift.bo.answer()
         await both_hear_each_other(shift, caller, is_bo=True)
@@ -211,7 +216,7 @@ async def test_an_agent_who_hangs_up_while_consulting_gives_the_caller_back_to_t
         await shift.ann.state("WRAP_UP")
         await shift.bo.state("AVAILABLE")
         await shift.ann.ask_for_work()
-        await shift.ann.rings()
+        await rings_at(shift.ann, caller)
         assert await shift.ann.interaction() == caller.interaction
         await shift.ann.answer()
         await both_hear_each_other(shift, caller, is_bo=False)
