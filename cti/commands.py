@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cti.ids import AgentId, InteractionId, LegId, PbxId
+from cti.ids import AgentId, InteractionId, LegId, PbxId, QueueId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +29,11 @@ class Beat(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptOffer(Command):
-    """Tell the hold loop that this caller is ours now."""
+    """Tell the hold loop that this caller is ours now. ``queue``: the fall-back queue to use from now on, empty: as it
+    was."""
 
     leg: LegId
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class RingAgent(Command):
     endpoint: str
     ring_timeout_s: int
     is_recorded: bool
+    shown_as: str = ""
+    """What the agent's phone shows as the caller's number: empty for the number itself, else digits and letters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,59 @@ class PauseRecording(Command):
 
     leg: LegId
     is_paused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRecording(Command):
+    """End the recording of ``leg`` for good: nothing more of this caller is recorded."""
+
+    leg: LegId
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An agent's phone as a member of a fall-back queue."""
+
+    endpoint: str
+    is_paused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorMembers(Command):
+    """Make the members of a fall-back queue just these. What is the same already is not sent."""
+
+    pbx: PbxId
+    queue: QueueId
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorSetting(Command):
+    """Keep a setting where the dialplan finds it without the daemon, over restarts of the PBX too.
+
+    ``key`` is ``family/…`` below ``callfloor/`` in the PBX's own database (``dialplans/CONTRACT.md`` lists the keys);
+    an empty ``value`` means that there is none.
+    """
+
+    pbx: PbxId
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawCaller(Command):
+    """Take a caller who waits out of a fall-back queue; the dialplan then offers it again with its first waiting time.
+    A caller who talks, or for whom a phone rings, is left alone by the PBX."""
+
+    leg: LegId
+    queue: QueueId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLegs(Command):
+    """Ask which legs live on ``pbx`` now; answered by ``LegsRead``."""
+
+    pbx: PbxId
 
 
 # ── to the screens and the CRM ────────────────────────────────────────────────────────────────────────────

@@ -274,6 +274,8 @@ class CallOffered(Event):
     language: str
     waited_s: float
     target: str
+    consent: str = ""
+    """Whether the caller agreed to being recorded: ``yes``, ``no``, or empty (not asked)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,6 +353,24 @@ class LegSeen:
     """It stands in our hold loop."""
 
 
+@dataclass(frozen=True, slots=True)
+class MemberSeen:
+    """One member of one of our fall-back queues in a ``PbxRead``."""
+
+    queue: QueueId
+    endpoint: str
+    is_paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedSeen:
+    """A caller in one of our fall-back queues in a ``PbxRead``, not yet connected. ``waited_s``: in that queue."""
+
+    leg: LegId
+    queue: QueueId
+    waited_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PbxRead(Event):
     """After each (re)connect: all that lives on the PBX. What is not in here is gone."""
@@ -358,6 +378,16 @@ class PbxRead(Event):
     pbx: PbxId
     legs: tuple[LegSeen, ...]
     devices: tuple[tuple[str, DeviceState], ...]
+    members: tuple[MemberSeen, ...] = ()
+    queued: tuple[QueuedSeen, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegsRead(Event):
+    """The answer to ``ReadLegs``: every leg that lived on the PBX at one moment, and nothing else about them."""
+
+    pbx: PbxId
+    legs: tuple[LegId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -438,6 +468,13 @@ class DeskStale(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageLeft(Event):
+    """The agent's page was closed, left or loaded anew: a phone that lived in it, and its call, are gone."""
+
+    agent: AgentId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoteSaved(Event):
     """The agent's note of an interaction, whole text as it stands now."""
 
@@ -486,6 +523,14 @@ class RecordingPauseRequested(Event):
     interaction: InteractionId
     agent: AgentId
     is_paused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingObjected(Event):
+    """The caller does not want to be recorded, the agent says: the recording ends for good."""
+
+    interaction: InteractionId
+    agent: AgentId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,15 +18,13 @@ Fact = TypeVar("Fact")
 
 
 def quick(cls: Callable[P, Fact]) -> Callable[P, Fact]:
-    """A function that builds instances of ``cls``, a dataclass with slots whose fields have no defaults, from keywords.
+    """A function that builds instances of ``cls``, a dataclass with slots, from keywords, of which none may be left out.
 
     Raises ``TypeError`` for any other class.
     """
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)) or hasattr(cls, "__post_init__"):
         raise TypeError(f"{cls!r} is no plain dataclass")
     names = [field.name for field in dataclasses.fields(cls)]
-    if any(field.default is not dataclasses.MISSING for field in dataclasses.fields(cls)):
-        raise TypeError(f"{cls!r} has defaults")
     scope: dict[str, Any] = {"new": object.__new__, "cls": cls}
     scope |= {f"set_{name}": getattr(cls, name).__set__ for name in names}
     lines = [

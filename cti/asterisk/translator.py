@@ -589,6 +589,7 @@ class Translator:
         is_withheld = own.get(b"Withheld") == b"1" or _ANI.fullmatch(ani) is None
         waited = get(b"Waited")
         target = get(b"Target")
+        consent = get(b"Consent")
         facts.append(
             _new_call_offered(
                 at=at,
@@ -602,6 +603,7 @@ class Translator:
                 language=word(b"Callerlanguage")[:12],
                 waited_s=min(float(waited), MAX_WAITED_S) if waited.isascii() and waited.isdigit() else 0.0,
                 target=target if _TARGET.fullmatch(target) else "",
+                consent=consent if consent in ("yes", "no") else "",
             )
         )
 
