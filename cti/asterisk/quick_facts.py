@@ -18,7 +18,7 @@ Fact = TypeVar("Fact")
 
 
 def quick(cls: Callable[P, Fact]) -> Callable[P, Fact]:
-    """A function that builds instances of ``cls``, a dataclass with slots, from keywords, of which none may be left out.
+    """A function that builds instances of ``cls``, a dataclass with slots, from keywords; none may be left out.
 
     Raises ``TypeError`` for any other class.
     """
