@@ -37,11 +37,13 @@ REPLAY_BYTES = 128 * 1024
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """The page owns the desk now. ``missed``: the frames to send when ``is_resumed``, otherwise a snapshot is due.
-    ``ousted``: the socket that owned it until now."""
+    ``ousted``: the socket that owned it until now. ``is_other_page``: the page that was here before is gone, with the
+    phone that lived in it."""
 
     is_resumed: bool
     missed: tuple[bytes, ...]
     ousted: int | None
+    is_other_page: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Desk:
         self._heard_at = 0.0
         self._left_at: float | None = None
         self._is_drowsy = False
+        self._has_page_left = False
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -111,6 +114,11 @@ class Desk:
         ousted = self.owner if self.owner != socket else None
         if ousted is not None and self._tab != hello.tab and not hello.is_taking_over:
             return Busy()
+        # A page that has just been loaded knows no epoch yet. One that knows one outlived a restart of ours.
+        is_other_page = (
+            self._tab != hello.tab and not self._has_page_left and (self._tab is not None or hello.epoch is None)
+        )
+        self._has_page_left = False
         if self._tab != hello.tab:
             self._beat = None
         self.owner = socket
@@ -120,13 +128,14 @@ class Desk:
         oldest = self._kept[0][0] if self._kept else self._seq + 1
         is_resumed = hello.epoch == self.epoch and oldest - 1 <= hello.last_seq <= self._seq
         missed = tuple(self._after(hello.last_seq, now=now)) if is_resumed else ()
-        return Admitted(is_resumed=is_resumed, missed=missed, ousted=ousted)
+        return Admitted(is_resumed=is_resumed, missed=missed, ousted=ousted, is_other_page=is_other_page)
 
-    def left(self, socket: int, *, now: float) -> None:
-        """A socket closed. Only the owner's matters."""
+    def left(self, socket: int, *, has_page_left: bool = False, now: float) -> None:
+        """A socket closed, because its page was left or for another reason. Only the owner's matters."""
         if socket == self.owner:
             self.owner = None
             self._left_at = now
+            self._has_page_left = has_page_left
 
     # ── freshness ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -29,6 +29,7 @@ from cti.events import (
     DeskFresh,
     DeskStale,
     Event,
+    PageLeft,
     PlanChanged,
     Repaired,
 )
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
 
 COOKIE = "callfloor_session"
 PATH = "/desk/socket"
+GOING_AWAY = 1001
+"""What a browser says when it leaves or reloads a page; a line that broke says nothing."""
+
 UNREAD_BYTES = 256 * 1024
 """A page that has not read this much is cut off."""
 
@@ -343,10 +347,12 @@ class DeskHub:
             # Another role may see other things: nothing that was kept for the one before is shown to this one.
             if (seat.user.user, seat.user.role) != (socket.user.user, socket.user.role):
                 seat.desk.renew(secrets.token_hex(8))
-                answer = Admitted(is_resumed=False, missed=(), ousted=None)
+                answer = replace(answer, is_resumed=False, missed=())
             seat.user = socket.user
             if not seat.user.is_supervisor:
                 self._watching.pop(_key(socket), None)
+        if answer.is_other_page:
+            self._page_left(seat)
         self._welcome(seat, socket, answer)
         self._arm(seat)
         return True
@@ -381,12 +387,21 @@ class DeskHub:
         if seat is None or seat.socket is not socket:
             return
         seat.socket = None
-        seat.desk.left(socket.number, now=self._clock())
+        has_page_left = socket.connection.close_code == GOING_AWAY
+        seat.desk.left(socket.number, has_page_left=has_page_left, now=self._clock())
+        if has_page_left:
+            self._page_left(seat)
         if seat.user.agent is None:
             self._seats.pop(_key(socket), None)
             self._watching.pop(_key(socket), None)
         else:
             self._arm(seat)
+
+    def _page_left(self, seat: _Seat) -> None:
+        """What the page carried is gone, a call in its phone too."""
+        agent = seat.user.agent
+        if agent is not None and agent in self._states and self._states[agent].state is not AgentState.LOGGED_OUT:
+            self._inbox(PageLeft(at=self._clock(), agent=agent))
 
     def _oust(self, number: int) -> None:
         if (old := self._sockets.get(number)) is not None:

@@ -65,10 +65,11 @@ async def open_desk(browser: Browser) -> AsyncIterator[OpenDesk]:
     contexts = []
     faults: list[str] = []
 
-    async def open_page(stage: Stage, **options: Any) -> Page:
+    async def open_page(stage: Stage, *, before: str = "", **options: Any) -> Page:
         context = await browser.new_context(viewport={"width": 1366, "height": 768}, **options)
         contexts.append(context)
         page = await context.new_page()
+        await page.add_init_script(before)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: "Content Security" in message.text and faults.append(message.text))
         await page.goto(f"{stage.url}/desk")

@@ -37,6 +37,26 @@ exten = digits,1,Answer()
 """
 
 
+PATH_NAME = "/a=ice-ufrag:(\\S+)/.exec(connections[0].localDescription.sdp)[1]"
+LOSE_PATH = """() => {
+  Object.defineProperty(connections[0], "iceConnectionState", { configurable: true, get: () => "disconnected" });
+  connections[0].dispatchEvent(new Event("iceconnectionstatechange"));
+}"""
+FIND_PATH = """() => {
+  delete connections[0].iceConnectionState;
+  connections[0].dispatchEvent(new Event("iceconnectionstatechange"));
+}"""
+KEEP_CONNECTIONS = """
+window.connections = [];
+window.RTCPeerConnection = class extends RTCPeerConnection {
+  constructor(...settings) {
+    super(...settings);
+    connections.push(this);
+  }
+};
+"""
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def pbx(asterisk_root: Path) -> AsyncIterator[LocalPbx]:
     """A real Asterisk on which Anna's browser may register."""
@@ -67,8 +87,8 @@ async def originate(pbx: LocalPbx, extension: str) -> None:
     writer.close()
 
 
-async def answered(pbx: LocalPbx, stage: Stage, open_desk: OpenDesk, extension: str) -> Page:
-    page = await open_desk(stage)
+async def answered(pbx: LocalPbx, stage: Stage, open_desk: OpenDesk, extension: str, *, before: str = "") -> Page:
+    page = await open_desk(stage, before=before)
     await becomes(page, "callfloor.phone.state === 'registered'")
     card = await stage.ring()
     await originate(pbx, extension)
@@ -93,6 +113,22 @@ async def test_a_real_pbx_rings_the_page_and_is_heard_through_hold_and_back(
     await becomes(page, "!callfloor.phone.call.isHeld && loudest_hz() > 950")
     await page.keyboard.press("Shift+F2")
     await becomes(page, "callfloor.phone.call === null")
+
+
+async def test_a_call_whose_network_changed_finds_another_way_and_is_heard_again(
+    pbx: LocalPbx, pbx_stage: Stage, open_desk: OpenDesk
+) -> None:
+    page = await answered(pbx, pbx_stage, open_desk, "tone", before=KEEP_CONNECTIONS)
+    await becomes(page, "connections.length === 1 && connections[0].iceConnectionState === 'connected'")
+    first = await page.evaluate(PATH_NAME)
+    await page.evaluate(LOSE_PATH)
+    await expect(page.locator("#banner")).to_contain_text("The network changed")
+    await becomes(page, f"{PATH_NAME} !== '{first}' && connections[0].signalingState === 'stable'")
+    await page.evaluate(FIND_PATH)
+    await expect(page.locator("#banner")).not_to_contain_text("The network changed")
+    await page.evaluate(LISTEN)
+    await becomes(page, "loudest_hz() > 950 && loudest_hz() < 1060")
+    assert (await page.evaluate("callfloor.phone.call.phase")) == "up"
 
 
 async def test_a_hang_up_on_the_other_side_ends_the_call_in_the_page(

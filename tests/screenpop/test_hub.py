@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from cti.commands import ClosePop, ShowPop
-from cti.events import AgentState, AgentStateChanged, Event, InteractionStarted, NoteSaved
+from cti.events import AgentState, AgentStateChanged, Event, InteractionStarted, NoteSaved, PageLeft
 from cti.ids import AgentId, InteractionId, LegId
 from cti.screenpop.frames import MAX_FRAME_BYTES
 from cti.screenpop.hub import DeskHub, FloorPicture
@@ -245,6 +245,32 @@ async def test_a_closed_page_is_gone_after_a_moment() -> None:
             await anna.beat()
             await until(lambda: site.desk_facts(ANNA) == ["fresh"])
         await until(lambda: site.desk_facts(ANNA) == ["fresh", "gone"])
+
+
+async def test_a_page_that_was_left_or_loaded_anew_takes_its_call_along_and_a_broken_line_does_not() -> None:
+    site = Site()
+
+    def pages_left() -> int:
+        return sum(isinstance(fact, PageLeft) for fact in site.facts)
+
+    async with site.open() as hub:
+        hub.listen(state(ANNA, AgentState.ON_CALL))
+        async with page(hub) as old:
+            epoch = (await old.hello("old", epoch="of-another-daemon"))["epoch"]
+            old.socket.transport.abort()
+        async with page(hub) as back:
+            assert (await back.hello("old", epoch=epoch))["type"] == "welcome"
+            assert pages_left() == 0
+            await back.socket.close(code=1001)
+        await until(lambda: pages_left() == 1)
+        async with page(hub) as anew:
+            await anew.hello("new")
+            assert pages_left() == 1
+            anew.socket.transport.abort()
+        await until(lambda: not hub.has_page(ANNA))
+        async with page(hub) as after_a_crash:
+            await after_a_crash.hello("newer")
+            assert pages_left() == 2
 
 
 # ── slow pages ────────────────────────────────────────────────────────────────────────────────────────────

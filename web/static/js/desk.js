@@ -209,6 +209,7 @@ drafts.addEventListener("refused", (event) => {
 ring.addEventListener("audible", () => health.draw());
 phone?.addEventListener("call", refresh);
 phone?.addEventListener("quality", () => health.drawQuality());
+phone?.addEventListener("path", () => health.draw());
 phone?.addEventListener("registration", () => {
   socket.beat();
   health.draw();

@@ -55,6 +55,7 @@ export class Health {
     if (microphone?.state === "lost" && microphone.why === "muted") return t("The microphone is switched off in the system or on the headset: callers cannot hear you.");
     if (microphone?.state === "lost") return t("No microphone: you will not be offered calls. Plug in a headset.");
     if (microphone?.state === "unknown" && this.isSettled) return t("Allow the microphone when the browser asks: calls come only then.");
+    if (phone?.isPathLost) return t("The network changed: you and the caller may not hear each other. Finding another way…");
     if (phone && phone.state !== "registered") return t("The phone is not connected: you will not be offered calls. Trying again…");
     if (!this.desk.is_fresh) return `${word("stale", this.desk.why)} ${t("You will not be offered calls.")}`;
     if (phone && this.isSettled && !this.ring.isAudible) return t("Click anywhere once, so that the browser lets calls ring aloud.");

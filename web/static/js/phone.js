@@ -8,6 +8,8 @@ import { judge, sampleOf } from "./quality.js";
 const HOLD_RETRY_MS = 100;
 const STATS_MS = 2000;
 const GATHER_MS = 700;
+/** A path that comes back by itself does so within that time; the PBX gives a silent phone up after five seconds. */
+const BROKEN_MS = 1000;
 const BUSY_HERE = 486;
 const RECOVERY_S = { connection_recovery_min_interval: 1, connection_recovery_max_interval: 15 };
 
@@ -15,12 +17,14 @@ const RECOVERY_S = { connection_recovery_min_interval: 1, connection_recovery_ma
  * @typedef {{number: string, name: string, phase: "ringing"|"connecting"|"up", isMuted: boolean, isHeld: boolean, sinceMs: number}} PhoneCall
  */
 
-/** Events: `registration`, `call` (it changed or ended), `quality`, `lost` (the connection failed again). */
+/** Events: `registration`, `call` (it changed or ended), `quality`, `path` (the audio's way), `lost` (the connection failed again). */
 export class Phone extends EventTarget {
   /** @type {"off"|"connecting"|"registered"|"unregistered"} */ state = "off";
   /** @type {PhoneCall|null} */ call = null;
   /** @type {import("./quality.js").Quality|null} */ quality = null;
   failures = 0;
+  /** The audio finds no way to the PBX: the network changed. */ isPathLost = false;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */ #mending;
   /** @type {any} */ #library = null;
   /** @type {any} */ #ua = null;
   /** @type {any} */ #session = null;
@@ -167,9 +171,28 @@ export class Phone extends EventTarget {
       this.speaker.srcObject = event.streams[0] ?? new MediaStream([event.track]);
       void this.speaker.play();
     });
+    connection.addEventListener("iceconnectionstatechange", () => this.#watchPath(connection));
     this.#sample = null;
     clearInterval(this.#stats);
     this.#stats = setInterval(() => this.#measure(connection), STATS_MS);
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  #watchPath(connection) {
+    if (connection !== this.#session?.connection) return;
+    const isLost = ["disconnected", "failed"].includes(connection.iceConnectionState);
+    clearTimeout(this.#mending);
+    if (isLost) this.#mending = setTimeout(() => this.#mendPath(connection), BROKEN_MS);
+    if (isLost === this.isPathLost) return;
+    this.isPathLost = isLost;
+    this.dispatchEvent(new Event("path"));
+  }
+
+  /** Another network has other addresses: offer them, as soon as the PBX can be asked. @param {RTCPeerConnection} connection */
+  #mendPath(connection) {
+    if (!this.isPathLost || connection !== this.#session?.connection) return;
+    const isAsked = this.state === "registered" && this.#session.renegotiate({ rtcOfferConstraints: { iceRestart: true } });
+    this.#mending = setTimeout(() => this.#mendPath(connection), isAsked ? 5 * BROKEN_MS : HOLD_RETRY_MS);
   }
 
   /** @param {RTCPeerConnection} connection */
@@ -189,6 +212,8 @@ export class Phone extends EventTarget {
   #over(session) {
     if (session !== this.#session) return;
     clearInterval(this.#stats);
+    clearTimeout(this.#mending);
+    this.isPathLost = false;
     for (const track of this.microphone.stream?.getAudioTracks() ?? []) track.enabled = true;
     this.speaker.srcObject = null;
     this.#session = null;
