@@ -17,6 +17,12 @@ sys.path.insert(0, str(ROOT))
 
 from cti.asterisk.local_pbx import AsteriskProgram, PhoneAccount, Ports, write_configuration  # noqa: E402
 
+SETTINGS = (
+    *("CALLFLOOR_EMERGENCY", "CALLFLOOR_EMERGENCY_TRUNK", "CALLFLOOR_EMERGENCY_CALLERID"),
+    *("CALLFLOOR_END", "CALLFLOOR_END_NUMBER", "CALLFLOOR_END_TRUNK", "CALLFLOOR_UNREACHABLE_S"),
+)
+"""Global variables of the dialplan (``dialplans/CONTRACT.md``) that the environment may set."""
+
 
 def phones(file: Path, browser_phones: list[str], desk_phones: list[str]) -> list[PhoneAccount]:
     """The accounts in ``file``, and new ones for names that are not in it yet."""
@@ -43,7 +49,14 @@ def main() -> None:
         names("CALLFLOOR_DESK_PHONES"),
     )
     routes = dict(entry.split("=", 1) for entry in names("CALLFLOOR_ROUTES"))
-    for place in (folder / "lib/keys", folder / "spool", folder / "log", folder / "run", recordings):
+    for place in (
+        folder / "lib/keys",
+        folder / "spool",
+        folder / "log/cel-custom",
+        folder / "run",
+        folder / "messages",
+        recordings,
+    ):
         place.mkdir(parents=True, exist_ok=True)
     write_configuration(
         folder / "etc",
@@ -57,8 +70,10 @@ def main() -> None:
         ),
         phones=accounts,
         recordings=recordings,
-        queues={queue: [account.endpoint for account in accounts] for queue in dict.fromkeys(routes.values())},
+        queues=dict.fromkeys(routes.values()),
         routes=routes,
+        messages=folder / "messages",
+        settings={name: os.environ[name] for name in SETTINGS if name in os.environ},
         ami_username="callfloor",
         ami_secret=os.environ["CALLFLOOR_PBX__0__SECRET"],
         trunk_networks=names("CALLFLOOR_TRUNKS") or ("127.0.0.1/32",),

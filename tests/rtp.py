@@ -6,7 +6,9 @@ import asyncio
 import math
 import random
 import struct
+import wave
 from collections import deque
+from pathlib import Path
 from typing import Self
 
 RATE = 8000
@@ -55,6 +57,14 @@ def tone(hz: float, seconds: float, level: float = 8000.0) -> bytes:
     )
 
 
+def write_prompt(path: Path, hz: float, seconds: float, pause_s: float) -> None:
+    """A WAV file with a tone and a pause, to be played by the dialplan."""
+    samples = [ALAW[byte] for byte in tone(hz, seconds)] + [0] * int(RATE * pause_s)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(struct.pack(f"<{len(samples)}h", *samples))
+
+
 def root_mean_square(samples: list[int]) -> float:
     """How loud."""
     return math.sqrt(sum(sample * sample for sample in samples) / len(samples)) if samples else 0.0
@@ -83,8 +93,10 @@ class TonePhone(asyncio.DatagramProtocol):
     def __init__(self, hz: float | None, *, keep_s: float = 1.0) -> None:
         self.port = 0
         self.packets = 0
-        self._packets_of_tone = [tone(hz, PACKET_S * 50)[i : i + 160] for i in range(0, 8000, 160)] if hz else []
+        sound = tone(hz, PACKET_S * 50) if hz else b""
+        self._packets_of_tone = [sound[i : i + SAMPLES_PER_PACKET] for i in range(0, len(sound), SAMPLES_PER_PACKET)]
         self._heard: deque[int] = deque(maxlen=int(keep_s * RATE))
+        self._pressed: deque[bytes] = deque()
         self._last_packet_at = 0.0
         self._last_loud_at: float | None = None
         self._longest_silence_s = 0.0
@@ -108,6 +120,14 @@ class TonePhone(asyncio.DatagramProtocol):
         self._remote = (host, port)
         if self._packets_of_tone and self._sending is None:
             self._sending = asyncio.get_running_loop().create_task(self._send())
+
+    def press(self, key: str) -> None:
+        """Press a key (0–9, ``*``, ``#``) for 100 ms, told in the audio's own stream (RFC 4733)."""
+        event = "0123456789*#".index(key)
+        self._pressed.extend(
+            struct.pack("!BBH", event, 0x8A if turn >= 5 else 0x0A, SAMPLES_PER_PACKET * min(turn, 5))
+            for turn in range(1, 8)
+        )
 
     def fall_silent(self) -> None:
         """Send no more packets: the phone is dead, its socket isn't."""
@@ -182,9 +202,16 @@ class TonePhone(asyncio.DatagramProtocol):
         number, stamp, source = random.randrange(0x8000), random.randrange(2**31), random.randrange(2**32)
         due = loop.time()
         turn = 0
+        pressed_at = None
         while self._packets_of_tone and self._transport is not None and not self._transport.is_closing():
-            header = struct.pack("!BBHII", 0x80, 8, number & 0xFFFF, stamp & 0xFFFFFFFF, source)
-            self._transport.sendto(header + self._packets_of_tone[turn % len(self._packets_of_tone)], self._remote)
+            kind, at, payload = 8, stamp, self._packets_of_tone[turn % len(self._packets_of_tone)]
+            if self._pressed:
+                is_first, pressed_at = pressed_at is None, pressed_at if pressed_at is not None else stamp
+                kind, at, payload = 101 | (0x80 if is_first else 0), pressed_at, self._pressed.popleft()
+            else:
+                pressed_at = None
+            header = struct.pack("!BBHII", 0x80, kind, number & 0xFFFF, at & 0xFFFFFFFF, source)
+            self._transport.sendto(header + payload, self._remote)
             number, stamp, turn = number + 1, stamp + SAMPLES_PER_PACKET, turn + 1
             due += PACKET_S
             await asyncio.sleep(max(0.0, due - loop.time()))

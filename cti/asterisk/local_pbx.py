@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -26,6 +27,43 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TEMPLATES = REPOSITORY / "config" / "asterisk"
 DIALPLANS = REPOSITORY / "dialplans"
 
+CEL_COLUMNS = {
+    "eventtype": "${eventtype}",
+    "eventtime": "${eventtime}",
+    "userdeftype": "${userdeftype}",
+    "cidname": "${URIENCODE(${CALLERID(name)})}",
+    "cidnum": "${URIENCODE(${CALLERID(num)})}",
+    "ciddnid": "${URIENCODE(${CALLERID(DNID)})}",
+    "exten": "${URIENCODE(${CHANNEL(exten)})}",
+    "context": "${CHANNEL(context)}",
+    "channame": "${CHANNEL(channame)}",
+    "appname": "${CHANNEL(appname)}",
+    "appdata": "${URIENCODE(${CHANNEL(appdata)})}",
+    "accountcode": "${CHANNEL(accountcode)}",
+    "uniqueid": "${CHANNEL(uniqueid)}",
+    "linkedid": "${CHANNEL(linkedid)}",
+    "peer": "${BRIDGEPEER}",
+    "eventextra": "${eventextra}",
+}
+"""The columns of ``cel-custom/callfloor.csv`` in their order, and what Asterisk writes into each."""
+
+
+DIALPLAN_SETTINGS = {
+    "CALLFLOOR_MUSIC": "default",
+    "CALLFLOOR_UNREACHABLE_S": "30",
+    "CALLFLOOR_END": "message",
+    "CALLFLOOR_EMERGENCY": "110,112,119,120,911,999",
+    "CALLFLOOR_CODE_LOG_IN": "*51",
+    "CALLFLOOR_CODE_LOG_OUT": "*52",
+    "CALLFLOOR_CODE_PAUSE": "*53",
+    "CALLFLOOR_CODE_UNPAUSE": "*54",
+}
+"""The dialplan's global variables that have a value unless a site names another (``dialplans/CONTRACT.md``)."""
+
+_SETTING = re.compile(r"CALLFLOOR_[A-Za-z0-9_.-]{1,60}")
+_SETTING_VALUE = re.compile(r"[A-Za-z0-9+*,&._/ -]{0,400}")
+_CONTACT = re.compile(r"sip:[A-Za-z0-9.:-]{1,120}")
+
 
 class LocalPbxError(Exception):
     """Asterisk could not be found, configured or started; the text says what and where to look."""
@@ -33,7 +71,8 @@ class LocalPbxError(Exception):
 
 @dataclass(frozen=True)
 class PhoneAccount:
-    """A phone that may register: its PJSIP endpoint (a slug, also its user name) and password."""
+    """A phone that may register: its PJSIP endpoint (a slug, also its user name) and password; a browser's without one
+    gets it over ARI at each log-in (``cti.asterisk.phone_accounts``)."""
 
     endpoint: str
     password: str
@@ -101,6 +140,13 @@ def installed_root(version: int) -> Path:
     return cache.resolve() / "asterisk" / str(version)
 
 
+def _prompt_language(data: Path) -> str:
+    # Debian gives the prompts their name "en" when they are installed; unpacked ones have only the folder of a voice.
+    sounds = data / "sounds"
+    voices = sorted(folder.name for folder in sounds.glob("en_*") if folder.is_dir())
+    return "en" if (sounds / "en").is_dir() or not voices else voices[0]
+
+
 def free_ports() -> Ports:
     """Ports on loopback that nobody held a moment ago."""
     with contextlib.ExitStack() as held:
@@ -121,29 +167,61 @@ def write_configuration(
     ports: Ports,
     phones: Sequence[PhoneAccount],
     recordings: Path,
-    queues: Mapping[str, Sequence[str]],
+    queues: Iterable[str],
     routes: Mapping[str, str],
+    static_members: Mapping[str, Sequence[str]] | None = None,
+    settings: Mapping[str, str] | None = None,
+    messages: Path | None = None,
+    prompts: Path | None = None,
     ami_username: str,
     ami_secret: str,
+    ari_username: str = "callfloor",
+    ari_secret: str = "",
     bind: str = "127.0.0.1",
     ami_permit: Sequence[str] = ("127.0.0.1/32",),
     trunk_networks: Sequence[str] = ("127.0.0.1/32",),
+    trunk_contact: str = "",
     rtp_timeout_s: int = 5,
     fallback_s: int = 300,
     dialplans: Path = DIALPLANS,
     extra_dialplan: str = "",
 ) -> None:
-    """Write all configuration files of one Asterisk into ``etc``. Raises ``ValueError`` for a name that is no slug."""
-    for name in (*queues, *routes.values(), *(member for members in queues.values() for member in members)):
+    """Write all configuration files of one Asterisk into ``etc``.
+
+    ``settings`` are global variables of the dialplan. ``static_members`` stand in ``queues.conf`` and can't be removed
+    while Asterisk runs: only for a PBX that has no daemon. ``trunk_contact`` is where the trunk is called
+    (``sip:host:port``). Raises ``ValueError`` for a name or value that could be more than that.
+    """
+    queues = tuple(queues)
+    static_members = static_members or {}
+    members = [endpoint for endpoints in static_members.values() for endpoint in endpoints]
+    for name in (*queues, *routes.values(), *static_members, *members):
         if not SLUG.match(name):
             raise ValueError(name)
     for phone in phones:
-        if not SLUG.match(phone.endpoint) or not phone.password.isalnum():
+        is_made_at_log_in = phone.is_browser and not phone.password
+        if not SLUG.match(phone.endpoint) or not (phone.password.isalnum() or is_made_at_log_in):
             raise ValueError(phone.endpoint)
     routes_by_digits = {dnis.lstrip("+"): queue for dnis, queue in routes.items()}
     for digits in routes_by_digits:
         if not (digits.isascii() and digits.isdigit()):
             raise ValueError(digits)
+    dialplan_globals = {
+        **DIALPLAN_SETTINGS,
+        "CALLFLOOR_FALLBACK_S": str(fallback_s),
+        "CALLFLOOR_QUEUE": next(iter(queues), ""),
+        **{f"CALLFLOOR_QUEUE_{digits}": queue for digits, queue in routes_by_digits.items()},
+        **(settings or {}),
+    }
+    for name, value in dialplan_globals.items():
+        if not _SETTING.fullmatch(name) or not _SETTING_VALUE.fullmatch(value):
+            raise ValueError(f"{name}={value}")
+    # Paths are the caller's own, and may hold any letter.
+    dialplan_globals["CALLFLOOR_RECORDINGS"] = str(recordings)
+    dialplan_globals["CALLFLOOR_MESSAGES"] = str(messages or "")
+    dialplan_globals["CALLFLOOR_PROMPTS"] = str(prompts or "")
+    if trunk_contact and not _CONTACT.fullmatch(trunk_contact):
+        raise ValueError(trunk_contact)
     wanted = (TEMPLATES / "modules.txt").read_text(encoding="utf-8").split()
     modules = [f"{name}.so" for name in wanted if (program.modules / f"{name}.so").is_file()]
     values = {
@@ -156,17 +234,20 @@ def write_configuration(
         "has_opus": "codec_opus_open_source.so" in modules,
         "ports": ports,
         "phones": phones,
-        "recordings": recordings,
         "queues": queues,
-        "routes": routes_by_digits,
-        "first_queue": next(iter(queues), ""),
+        "static_members": static_members,
+        "dialplan_globals": dialplan_globals,
+        "language": _prompt_language(program.data),
         "ami_username": ami_username,
         "ami_secret": ami_secret,
+        "ari_username": ari_username,
+        "ari_secret": ari_secret,
+        "cel_columns": CEL_COLUMNS.values(),
         "bind": bind,
         "ami_permit": ami_permit,
         "trunk_networks": trunk_networks,
+        "trunk_contact": trunk_contact,
         "rtp_timeout_s": rtp_timeout_s,
-        "fallback_s": fallback_s,
         "dialplans": sorted(dialplans.glob("*.conf")),
         "extra_dialplan": extra_dialplan,
     }
@@ -188,9 +269,10 @@ def write_configuration(
 class LocalPbx:
     """One Asterisk as a child process.
 
-    ``folder`` keeps its configuration, logs and database from start to start. ``queues`` maps queue slugs to the
-    endpoints of the fall-back queues ``callfloor-<slug>``; ``routes`` maps dialled numbers to queue slugs.
+    ``folder`` keeps its configuration, logs and database from start to start. ``queues`` are the slugs of the fall-back
+    queues ``callfloor-<slug>``, whose members the daemon mirrors; ``routes`` maps dialled numbers to queue slugs.
     ``extra_dialplan`` is appended to ``extensions.conf`` (tests). ``rtp_timeout_s`` 0 keeps silent phones connected.
+    ``settings``, ``static_members``, ``trunk_contact``: as in ``write_configuration``.
     """
 
     def __init__(
@@ -202,10 +284,15 @@ class LocalPbx:
         phones: Sequence[PhoneAccount],
         pbx: str = "pbx1",
         recordings: Path | None = None,
-        queues: Mapping[str, Sequence[str]] | None = None,
+        queues: Iterable[str] = (),
         routes: Mapping[str, str] | None = None,
+        static_members: Mapping[str, Sequence[str]] | None = None,
+        settings: Mapping[str, str] | None = None,
+        prompts: Path | None = None,
+        trunk_contact: str = "",
         ports: Ports | None = None,
         ami_secret: str | None = None,
+        ari_secret: str | None = None,
         rtp_timeout_s: int = 5,
         fallback_s: int = 300,
         extra_dialplan: str = "",
@@ -218,9 +305,15 @@ class LocalPbx:
         self.ports = ports or free_ports()
         self.ami_username = "callfloor"
         self.ami_secret = ami_secret or secrets.token_hex(16)
+        self.ari_username = "callfloor"
+        self.ari_secret = ari_secret or secrets.token_hex(16)
         self._program = AsteriskProgram.find(root)
-        self._queues = dict(queues or {})
+        self._queues = tuple(queues)
         self._routes = dict(routes or {})
+        self._static_members = dict(static_members or {})
+        self._settings = dict(settings or {})
+        self._prompts = prompts.resolve() if prompts is not None else None
+        self._trunk_contact = trunk_contact
         self._rtp_timeout_s = rtp_timeout_s
         self._fallback_s = fallback_s
         self._extra_dialplan = extra_dialplan
@@ -248,6 +341,16 @@ class LocalPbx:
         return self.ports.ws
 
     @property
+    def ari_port(self) -> int:
+        """Port of Asterisk's REST interface, the same HTTP server."""
+        return self.ports.ws
+
+    @property
+    def ari_url(self) -> str:
+        """Address of the REST interface."""
+        return f"http://127.0.0.1:{self.ports.ws}/ari"
+
+    @property
     def ws_url(self) -> str:
         """Address for SIP over WebSocket."""
         return f"ws://127.0.0.1:{self.ports.ws}/ws"
@@ -256,6 +359,21 @@ class LocalPbx:
     def pid(self) -> int | None:
         """The running Asterisk's process id."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def messages(self) -> Path:
+        """What callers leave at the end of the fall-back."""
+        return self.folder / "messages"
+
+    @property
+    def cel(self) -> Path:
+        """The PBX's own record of calls: lines of ``CEL_COLUMNS``."""
+        return self.folder / "log" / "cel-custom" / "callfloor.csv"
+
+    @property
+    def queue_log(self) -> Path:
+        """The fall-back queues' own book."""
+        return self.folder / "log" / "queue_log"
 
     @property
     def log(self) -> Path:
@@ -267,9 +385,10 @@ class LocalPbx:
 
         Raises ``LocalPbxError`` with the end of its log when it doesn't come up within 60 s.
         """
-        for name in ("lib/keys", "spool", "log"):
+        for name in ("lib/keys", "spool", "log/cel-custom"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        self.recordings.mkdir(parents=True, exist_ok=True)
+        for place in (self.recordings, self.messages):
+            place.mkdir(parents=True, exist_ok=True)
         write_configuration(
             self.folder / "etc",
             folder=self.folder,
@@ -280,8 +399,15 @@ class LocalPbx:
             recordings=self.recordings,
             queues=self._queues,
             routes=self._routes,
+            static_members=self._static_members,
+            settings=self._settings,
+            prompts=self._prompts,
+            messages=self.messages,
+            trunk_contact=self._trunk_contact,
             ami_username=self.ami_username,
             ami_secret=self.ami_secret,
+            ari_username=self.ari_username,
+            ari_secret=self.ari_secret,
             rtp_timeout_s=self._rtp_timeout_s,
             fallback_s=self._fallback_s,
             extra_dialplan=self._extra_dialplan,

@@ -1,8 +1,7 @@
 """A small SIP phone for recordings and tests: one UDP socket, calls steered step by step, no media.
 
 It does what a desk phone does and what a test wants to decide itself: ring, answer, refuse, forward (302), hold, blind
-and attended transfer (REFER, REFER with Replaces), register (digest). It speaks to one PBX on loopback; its calls are
-not authenticated.
+and attended transfer (REFER, REFER with Replaces), register and call (digest). It speaks to one PBX on loopback.
 """
 
 from __future__ import annotations
@@ -71,6 +70,7 @@ class Call:
     target: str
     cseq: int = 1
     is_ours: bool = True
+    is_authorized: bool = False
     state: str = "new"
     status: int = 0
     invite: Packet | None = None
@@ -84,6 +84,13 @@ class Call:
             while self.state != state:
                 if self.state == "ended":
                     raise AssertionError(f"call ended ({self.status}) while waiting for {state}")
+                async with self.changed:
+                    await self.changed.wait()
+
+    async def is_over(self, *, within_s: float = 15.0) -> None:
+        """Wait for the end of the call, however it comes."""
+        async with asyncio.timeout(within_s):
+            while self.state != "ended":
                 async with self.changed:
                     await self.changed.wait()
 
@@ -142,7 +149,7 @@ class Call:
             self.request("BYE")
         elif self.is_ours:
             self.phone.request(
-                "CANCEL", self.target, self.local, _strip_tag(self.remote), self.call_id, 2, branch=self.branch
+                "CANCEL", self.target, self.local, _strip_tag(self.remote), self.call_id, self.cseq, branch=self.branch
             )
         else:
             self.refuse(603, "Decline")
@@ -193,6 +200,8 @@ class Phone(asyncio.DatagramProtocol):
         self.user = user
         self.pbx = pbx
         self.display = display
+        self.password = ""
+        self.received: list[bytes] = []
         self.calls: dict[str, Call] = {}
         self.tasks: set[asyncio.Future[None]] = set()
         self._ringing: asyncio.Queue[Call] = asyncio.Queue()
@@ -201,10 +210,10 @@ class Phone(asyncio.DatagramProtocol):
         self._register_cseq = 0
 
     @classmethod
-    async def open(cls, user: str, pbx: str, display: str = "") -> Phone:
-        """A phone with a socket of its own on a free port."""
+    async def open(cls, user: str, pbx: str, display: str = "", port: int = 0) -> Phone:
+        """A phone with a socket of its own, on a free port unless told which."""
         phone = cls(user, pbx, display)
-        await asyncio.get_running_loop().create_datagram_endpoint(lambda: phone, local_addr=("127.0.0.1", 0))
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: phone, local_addr=("127.0.0.1", port))
         return phone
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -223,10 +232,14 @@ class Phone(asyncio.DatagramProtocol):
     # what a person does
 
     async def register(self, expires_s: int = 300, password: str = "") -> None:
-        """Register at the PBX, or (0) leave it; ``password`` if it asks for one."""
+        """Register at the PBX, or (0) leave it; ``password`` if it asks for one, then for calls too."""
+        self.password = password or self.password
         answer = await self._register(expires_s)
         if answer.status == 401:
-            answer = await self._register(expires_s, self._authorization(answer.get("www-authenticate"), password))
+            challenge = answer.get("www-authenticate")
+            answer = await self._register(
+                expires_s, self._authorization(challenge, self.password, "REGISTER", f"sip:{self.pbx}")
+            )
         assert answer.status == 200, answer.start
 
     async def _register(self, expires_s: int, *more: tuple[str, str]) -> Packet:
@@ -245,10 +258,10 @@ class Phone(asyncio.DatagramProtocol):
         async with asyncio.timeout(WAIT_S):
             return await answer
 
-    def _authorization(self, challenge: str, password: str) -> tuple[str, str]:
+    def _authorization(self, challenge: str, password: str, method: str, uri: str) -> tuple[str, str]:
         asked = dict(_PARAMETER.findall(challenge))
-        uri, nonce = f"sip:{self.pbx}", asked["nonce"]
-        who, what = _md5(f"{self.user}:{asked['realm']}:{password}"), _md5(f"REGISTER:{uri}")
+        nonce = asked["nonce"]
+        who, what = _md5(f"{self.user}:{asked['realm']}:{password}"), _md5(f"{method}:{uri}")
         response = _md5(f"{who}:{nonce}:00000001:0a4f113b:auth:{what}")
         fields = {"username": self.user, "realm": asked["realm"], "nonce": nonce, "uri": uri, "response": response}
         quoted = ", ".join(f'{name}="{value}"' for name, value in fields.items())
@@ -261,8 +274,8 @@ class Phone(asyncio.DatagramProtocol):
         self._answers[call_id, method] = answer
         return answer
 
-    def dial(self, extension: str) -> Call:
-        """Call an extension of the PBX."""
+    def dial(self, extension: str, extra: tuple[tuple[str, str], ...] = ()) -> Call:
+        """Call an extension of the PBX, with more headers if they are given."""
         serial = next(_SERIAL)
         display = f'"{self.display}" ' if self.display else ""
         call = Call(
@@ -275,7 +288,7 @@ class Phone(asyncio.DatagramProtocol):
         )
         self.calls[call.call_id] = call
         call.branch = self.request(
-            "INVITE", call.target, call.local, call.remote, call.call_id, call.cseq, body=self.sdp()
+            "INVITE", call.target, call.local, call.remote, call.call_id, call.cseq, body=self.sdp(), extra=extra
         )
         return call
 
@@ -334,9 +347,10 @@ class Phone(asyncio.DatagramProtocol):
             lines.append("Content-Type: application/sdp")
         lines += [f"Content-Length: {len(body)}", "", body]
         host, _, port = self.pbx.partition(":")
-        self._transport.sendto("\r\n".join(lines).encode(), (host, int(port)))
+        self._transport.sendto("\r\n".join(lines).encode("utf-8", "surrogateescape"), (host, int(port)))
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
+        self.received.append(data)
         packet = Packet.parse(data)
         if packet.status:
             self._answered(packet)
@@ -364,6 +378,21 @@ class Phone(asyncio.DatagramProtocol):
                 branch="" if packet.status < 300 else call.branch,
             )
         if call.state == "up":
+            return
+        if packet.status == 401 and self.password and not call.is_authorized:
+            call.is_authorized = True
+            call.cseq += 1
+            challenge = packet.get("www-authenticate")
+            call.branch = self.request(
+                "INVITE",
+                call.target,
+                call.local,
+                _strip_tag(call.remote),
+                call.call_id,
+                call.cseq,
+                body=self.sdp(),
+                extra=(self._authorization(challenge, self.password, "INVITE", call.target),),
+            )
             return
         if 100 < packet.status < 200:
             call.remote = packet.get("to") or call.remote

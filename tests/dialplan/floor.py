@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from cti.demo.callers import Call, Callers, UasPhone
 from tests.ami_wire import AmiWire, Message
+from tests.asterisk.sip_phone import Call as SipCall
+from tests.asterisk.sip_phone import Phone as SipPhone
 from tests.rtp import TonePhone
 
 if TYPE_CHECKING:
@@ -30,7 +32,87 @@ class Floor:
     callers: Callers
     folder: Path
     stack: contextlib.AsyncExitStack
+    carrier_port: int
     _turns: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def add_member(self, queue: str, endpoint: str) -> None:
+        """What the daemon does when an agent of this queue logs in."""
+        await self.ami.do("QueueAdd", Queue=f"callfloor-{queue}", Interface=f"PJSIP/{endpoint}")
+
+    async def remove_member(self, queue: str, endpoint: str) -> None:
+        """What the daemon does when an agent of this queue logs out."""
+        await self.ami.do("QueueRemove", Queue=f"callfloor-{queue}", Interface=f"PJSIP/{endpoint}")
+
+    async def members(self) -> dict[tuple[str, str], bool]:
+        """Queue and endpoint of every member, and whether it is paused."""
+        answer = await self.ami.do("QueueStatus")
+        complete = await self.ami.event("QueueStatusComplete", lambda item: item["ActionID"] == answer["ActionID"])
+        return {
+            (item["Queue"].removeprefix("callfloor-"), item["Location"].removeprefix("PJSIP/")): item["Paused"] == "1"
+            for item in self.ami.all("QueueMember")
+            if item.get("ActionID") == complete["ActionID"]
+        }
+
+    async def keep(self, key: str, value: str) -> None:
+        """What the daemon does to mirror a setting; it is removed at the end of the test."""
+        await self._keep(key, value)
+        self.stack.push_async_callback(self._keep, key, "")
+
+    async def _keep(self, key: str, value: str) -> Message:
+        return await self.ami.do(
+            "Originate",
+            Channel="Local/s@callfloor-mirror/n",
+            Application="Wait",
+            Data="0",
+            Timeout="3000",
+            Variable=f"CF_KEY={key},CF_VALUE={value}",
+        )
+
+    async def configure(self, **variables: str) -> None:
+        """Other global variables, until the end of the test."""
+        for name, value in variables.items():
+            before = (await self.ami.do("Getvar", Variable=name))["Value"]
+            await self.ami.set("", **{name: value})
+            self.stack.push_async_callback(self.ami.set, "", **{name: before})
+
+    async def clear(self) -> None:
+        """Leave the PBX as the next test wants it."""
+        await self.pbx.cli("channel request hangup all")
+        async with asyncio.timeout(15):
+            while "0 active channels" not in await self.pbx.cli("core show channels count"):
+                await asyncio.sleep(0.1)
+        await self.ami.set("", CALLFLOOR_BEAT="")
+        for queue, endpoint in await self.members():
+            await self.remove_member(queue, endpoint)
+        for path in (*self.pbx.recordings.iterdir(), *self.pbx.messages.iterdir()):
+            path.unlink()
+
+    async def raw_phone(self, endpoint: str) -> SipPhone:
+        """A registered desk phone without audio, whose every step is the test's."""
+        phone = await SipPhone.open(endpoint, f"127.0.0.1:{self.pbx.sip_port}")
+        await phone.register(password=PASSWORD)
+
+        async def leave() -> None:
+            await phone.register(expires_s=0)
+            phone.close()
+
+        self.stack.push_async_callback(leave)
+        return phone
+
+    async def raw_caller(self, number: str = "4915112345", name: str = "Ada") -> tuple[SipCall, str]:
+        """A caller without audio who has come in; gives the channel too."""
+        phone = await SipPhone.open(number, f"127.0.0.1:{self.pbx.sip_port}", name)
+        self.stack.callback(phone.close)
+        call = phone.dial(DNIS)
+        begun = await self.ami.event("Newchannel", lambda message: message["CallerIDNum"] == number)
+        await call.until("up")
+        return call, begun["Channel"]
+
+    async def carrier(self, user: str = "carrier") -> SipPhone:
+        """The other side of the trunk: what the PBX dials out rings here."""
+        carrier = await SipPhone.open(user, f"127.0.0.1:{self.pbx.sip_port}", port=self.carrier_port)
+        self.stack.callback(carrier.close)
+        return carrier
 
     async def beat(self, boot: str) -> asyncio.Task[None]:
         """Let a daemon's heart beat until the test ends or cancels it."""
@@ -92,7 +174,8 @@ class Floor:
 
     async def ring(self, channel: str, endpoint: str, ring_s: int = 20, *, record: bool = True) -> None:
         """Send the caller to an agent's phone."""
-        await self.ami.set(channel, CF_ENDPOINT=endpoint, CF_RING_S=str(ring_s), CF_RECORD="1" if record else "0")
+        policy = {"CF_TOLD": "1", "CF_RECORD": "announced"} if record else {"CF_RECORD": "off"}
+        await self.ami.set(channel, CF_ENDPOINT=endpoint, CF_RING_S=str(ring_s), **policy)
         await self.redirect(channel, "callfloor-ring")
 
     async def redirect(self, channel: str, context: str, other: str = "", other_context: str = "") -> None:

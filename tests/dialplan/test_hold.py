@@ -117,23 +117,6 @@ async def test_an_acknowledgement_of_an_earlier_start_does_not_count(floor: Floo
     await fell_back(floor)
 
 
-@BOTH_VERSIONS
-async def test_a_returning_daemon_takes_a_caller_out_of_the_fall_back_queue(floor: Floor) -> None:
-    # The only phone of the queue is busy with an earlier caller, so that the second one waits in it.
-    _, agent = await floor.phone("ann")
-    await floor.call()
-    await agent.hears(440, within_s=10)
-    _, caller = await floor.call("4915122222")
-    joined = await floor.ami.event("QueueCallerJoin", lambda message: message["CallerIDNum"] == "4915122222")
-    await floor.beat("b2")
-    await floor.ami.do("QueueWithdrawCaller", Queue=joined["Queue"], Caller=joined["Channel"])
-    again = await floor.offer(3)
-    assert again["Channel"] == joined["Channel"]
-    assert int(again["Waited"]) >= 3
-    await caller.hears_sound()
-    assert caller.longest_silence_s < 2
-
-
 async def test_with_nobody_at_all_the_caller_hears_why_and_the_call_ends(floor: Floor) -> None:
     call, caller = await floor.call()
     await fell_back(floor)
