@@ -6,6 +6,9 @@
                                └──────────────────────────────────────── RESERVED ──release──▶ where the agent was
                                                                             │ join
         next state ◀──finish── WRAP_UP ◀──leave────────────────────────  ON_CALL  ──leave_free──▶ next state
+                                                                            │ keep (the phone was lost, the caller not)
+                                                                            ▼
+                                                                         RESERVED ──leave (the caller left)──▶ WRAP_UP
 
 What an agent asks for during RESERVED or ON_CALL is kept as the *next state* and comes when the call is over; asked for
 in WRAP_UP it ends the wrap-up. A state that a move is not written for refuses it: ``IllegalMove`` is a fault of ours,
@@ -33,6 +36,7 @@ class Move(StrEnum):
     RELEASE = "release"
     FAIL = "fail"
     JOIN = "join"
+    KEEP = "keep"
     LEAVE = "leave"
     LEAVE_FREE = "leave_free"
     FINISH = "finish"
@@ -69,9 +73,11 @@ TABLE: dict[AgentState, dict[Move, AgentState | None]] = {
         _M.RELEASE: NEXT,
         _M.FAIL: _S.NOT_READY,
         _M.JOIN: _S.ON_CALL,
+        _M.LEAVE: _S.WRAP_UP,
     },
     _S.ON_CALL: {
         _M.JOIN: _S.ON_CALL,
+        _M.KEEP: _S.RESERVED,
         _M.LEAVE: _S.WRAP_UP,
         _M.LEAVE_FREE: NEXT,
     },
@@ -84,6 +90,10 @@ TABLE: dict[AgentState, dict[Move, AgentState | None]] = {
         _M.LOG_OUT: _S.LOGGED_OUT,
     },
 }
+
+
+BUSY = (_S.RESERVED, _S.ON_CALL, _S.WRAP_UP)
+"""States that belong to an interaction."""
 
 
 class IllegalMove(CallfloorError):
@@ -157,8 +167,7 @@ class Agent:
         self.reason = reason
         self.since = now
         self.until = until
-        busy = (AgentState.RESERVED, AgentState.ON_CALL, AgentState.WRAP_UP)
-        self.interaction = interaction if target in busy else None
+        self.interaction = interaction if target in BUSY else None
 
     def ask_next(self, state: AgentState, reason: str) -> None:
         """Keep what the agent asked for until the call is over."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cti.ids import AgentId, InteractionId, LegId, PbxId, QueueId
+from cti.routing.plan import RecordingPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +40,14 @@ class AcceptOffer(Command):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RingAgent(Command):
     """Take the caller out of the hold loop and ring ``endpoint``; unanswered, the dialplan itself returns the caller
-    to the loop. ``is_recorded``: start the recording (once per caller) when the agent answers."""
+    to the loop. ``recording``: how this caller may be recorded from the answer on; the dialplan keeps to it."""
 
     interaction: InteractionId
     leg: LegId
     agent: AgentId
     endpoint: str
     ring_timeout_s: int
-    is_recorded: bool
+    recording: RecordingPolicy = RecordingPolicy.OFF
     shown_as: str = ""
     """What the agent's phone shows as the caller's number: empty for the number itself, else digits and letters."""
 
@@ -86,6 +87,8 @@ class StartConsult(Command):
     agent_leg: LegId
     endpoint: str
     ring_timeout_s: int
+    shown_as: str = ""
+    """As in ``RingAgent``, for the phone of the one who is consulted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +155,11 @@ class WithdrawCaller(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadLegs(Command):
-    """Ask which legs live on ``pbx`` now; answered by ``LegsRead``."""
+    """Ask which legs live on ``pbx`` now; answered by ``LegsRead``. ``is_full``: read everything anew, answered by
+    ``PbxRead``."""
 
     pbx: PbxId
+    is_full: bool = False
 
 
 # ── to the screens and the CRM ────────────────────────────────────────────────────────────────────────────
@@ -182,6 +187,8 @@ class ShowPop(Command):
     interaction: InteractionId
     agent: AgentId
     until: float | None
+    is_talking: bool = False
+    """It rang without us and was answered: a card that is there already stays as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -287,10 +287,28 @@ class CallerFellBack(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingStarted(Event):
-    """MixMonitor runs on ``leg``; ``file`` is a name of ours, relative to the recording folder."""
+    """MixMonitor runs on ``leg``; ``file`` is a name of ours, relative to the recording folder. ``basis``: what allows
+    it, ``announced`` or ``consent``."""
 
     leg: LegId
     file: str
+    basis: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingRefused(Event):
+    """The dialplan does not record the talk to come of ``leg`` though the queue is recorded. ``why``: ``no_consent``,
+    ``objected``, ``unannounced`` (the caller could not be told)."""
+
+    leg: LegId
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingStopped(Event):
+    """The recording of ``leg`` was ended while the leg lives on."""
+
+    leg: LegId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -719,11 +737,14 @@ class TransferEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingChanged(Event):
-    """State of an interaction's recording: ``on``, ``paused``, ``off``. ``file`` relative to the recording folder."""
+    """State of an interaction's recording: ``on``, ``paused``, ``off``. ``file`` relative to the recording folder,
+    empty if there is none. ``basis``: why it is, or is not, recorded: ``announced``, ``consent``, or as in
+    ``RecordingRefused``, or ``off``: the policy."""
 
     interaction: InteractionId
     file: str
     state: str
+    basis: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -733,6 +754,69 @@ class InteractionEnded(Event):
 
     interaction: InteractionId
     outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedLeg:
+    """One leg as the PBX's own records have it. Times: Unix seconds. ``role``: ``customer``, ``agent``, ``other``."""
+
+    leg: LegId
+    role: str
+    started_at: float
+    agent: str
+    endpoint: str
+    number: str
+    answered_at: float | None
+    ended_at: float | None
+    outcome: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedTape:
+    """One recording of the talk, as the PBX's own records have it. ``file``: relative to the recording folder."""
+
+    file: str
+    leg: LegId
+    started_at: float
+    ended_at: float
+    basis: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecorded(Event):
+    """A conversation that the daemon did not hear whole, told from the PBX's own records once it was over.
+
+    Times, legs, agents and outcome in here go before what was concluded live; notes, dispositions and decisions do not
+    come from records. ``was_offered`` False: nothing in here of who called and why goes before what is known already.
+    ``merged``: conversations that became part of it. ``parties`` and ``how``: as in ``CallerLookedUp``.
+    """
+
+    interaction: InteractionId
+    merged: tuple[InteractionId, ...]
+    direction: str
+    was_offered: bool
+    ani: str
+    ani_name: str
+    is_withheld: bool
+    dnis: str
+    account: str
+    choice: str
+    language: str
+    started_at: float
+    queue: str
+    queued_at: float | None
+    answered_at: float | None
+    ended_at: float
+    outcome: str
+    agent: str
+    from_agent: str
+    talk_s: float
+    hold_s: float
+    legs: tuple[RecordedLeg, ...]
+    tapes: tuple[RecordedTape, ...]
+    parties: tuple[int, ...] = ()
+    how: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,8 @@ class CallView:
     party: int | None
     how: str
     recording: str
+    recording_basis: str = ""
+    """Why it is, or is not, recorded; as in ``RecordingChanged``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,17 @@ class Reason:
     rule: str
     at: float
     passed: tuple[Passed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RepairView:
+    """Something in the state that could not be, and was put right. ``what``: as in ``Repaired``."""
+
+    at: float
+    what: str
+    agent: AgentId | None
+    interaction: InteractionId | None
+    detail: str
 
 
 class Floor(Protocol):
@@ -105,6 +118,9 @@ class Floor(Protocol):
     def calls(self) -> Sequence[CallView]: ...
     def call(self, interaction: InteractionId) -> CallView | None: ...
     def reasons(self, interaction: InteractionId) -> Sequence[Reason]: ...
+    def repairs(self) -> Sequence[RepairView]:
+        """The latest, newest first."""
+        ...
 
     def log_in(self, agent: AgentId) -> None: ...
     def log_out(self, agent: AgentId, *, by: str) -> None: ...
@@ -115,6 +131,7 @@ class Floor(Protocol):
     def finish_wrap_up(self, agent: AgentId) -> None: ...
     def hang_up(self, agent: AgentId, interaction: InteractionId) -> None: ...
     def pause_recording(self, agent: AgentId, interaction: InteractionId, *, is_paused: bool) -> None: ...
+    def object_to_recording(self, agent: AgentId, interaction: InteractionId) -> None: ...
     def transfer(self, agent: AgentId, interaction: InteractionId, target: str, *, is_attended: bool) -> None: ...
     def complete_transfer(self, agent: AgentId, interaction: InteractionId) -> None: ...
     def cancel_transfer(self, agent: AgentId, interaction: InteractionId) -> None: ...

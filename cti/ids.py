@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from typing import NewType
 
 PbxId = NewType("PbxId", str)
@@ -40,3 +41,10 @@ def uniqueid_of(leg: LegId) -> str:
 def interaction_id(first_leg: LegId) -> InteractionId:
     """The id of the conversation that began with ``first_leg``."""
     return InteractionId(first_leg.replace("/", "-", 1))
+
+
+def handle_of(interaction: InteractionId) -> str:
+    """A short name of an interaction in letters and digits, for a phone whose owner may not see numbers. It names, it
+    does not identify: two of the same day may share one."""
+    code = zlib.crc32(interaction.encode())
+    return "c" + "".join(chr(ord("a") + (code >> shift) % 16) for shift in range(28, -4, -4))

@@ -183,6 +183,8 @@ class Interaction:
     recording: str = ""
     recording_state: str = "off"
     recorded_leg: LegId | None = None
+    recording_basis: str = ""
+    """Why it is recorded, or not; as in ``RecordingChanged``."""
 
     _transfers: list[PhoneTransfer] = field(default_factory=list)
     _links: set[LegId] = field(default_factory=set)
@@ -225,6 +227,11 @@ class Interaction:
         """The customer is on the line and connected with nobody."""
         customer = self.legs.get(self.customer_leg) if self.customer_leg is not None else None
         return customer is not None and customer.is_live and not self.peers_of(customer.id)
+
+    @property
+    def is_being_moved(self) -> bool:
+        """Somebody is being rung here, or a phone's own transfer is not over yet."""
+        return bool(self._transfers) or any(leg.is_rung and leg.is_live for leg in self.legs.values())
 
     def talk_s(self, now: float) -> float:
         """Seconds during which the customer (or, without one, the caller) talked with at least one other."""
@@ -296,6 +303,9 @@ class Conversations:
             e.CallOffered: self._call_offered,
             e.CallerFellBack: self._caller_fell_back,
             e.RecordingStarted: self._recording_started,
+            e.RecordingRefused: self._recording_refused,
+            e.RecordingStopped: self._recording_stopped,
+            e.RecordingObjected: self._recording_objected,
             e.RecordingPaused: self._recording_paused,
             e.RecordingResumed: self._recording_resumed,
             e.PbxRead: self._pbx_read,
@@ -338,6 +348,16 @@ class Conversations:
     def get(self, interaction: InteractionId) -> Interaction | None:
         """An interaction by any id it ever had."""
         return self._interactions.get(self._aliases.get(interaction, interaction))
+
+    def live_legs(self, pbx: PbxId) -> dict[LegId, float]:
+        """Every leg that we hold alive on this PBX, and since when (Unix seconds)."""
+        return {
+            leg.id: leg.started_at
+            for home in self._interactions.values()
+            if home.pbx == pbx
+            for leg in home.legs.values()
+            if leg.is_live
+        }
 
     # ── legs come and are known better ────────────────────────────────────────────────────────────────────
 
@@ -708,6 +728,7 @@ class Conversations:
                 gone.recording,
                 gone.recording_state,
             )
+            into.recording_basis = gone.recording_basis or into.recording_basis
         if gone.customer_leg is not None:
             if into.customer_leg is None and into.is_started:
                 into.customer_leg = gone.customer_leg
@@ -961,8 +982,30 @@ class Conversations:
         if known := self._leg(event.leg):
             home = known[0]
             home.recorded_leg, home.recording = event.leg, event.file
+            home.recording_basis = event.basis
             yield from self._start(home, event.at)
             yield from self._change_recording(home, "on", event.at)
+
+    def _recording_refused(self, event: e.RecordingRefused) -> Iterator[Event]:
+        # Who objected is not also said to have been asked in vain.
+        if (known := self._leg(event.leg)) and known[0].recording_basis not in (event.why, "objected"):
+            home = known[0]
+            home.recording_basis = event.why
+            if home.recording_state == "off":
+                yield from self._start(home, event.at)
+                yield self._recording_is(home, event.at)
+
+    def _recording_stopped(self, event: e.RecordingStopped) -> Iterator[Event]:
+        if (known := self._leg(event.leg)) and known[0].recorded_leg == event.leg:
+            yield from self._change_recording(known[0], "off", event.at)
+
+    def _recording_objected(self, event: e.RecordingObjected) -> Iterator[Event]:
+        """The recording is off when the PBX says so; from then on it counts as objected to."""
+        home = self.get(event.interaction)
+        if home is not None and home.is_started:
+            home.recording_basis = "objected"
+            if home.recording_state == "off":
+                yield self._recording_is(home, event.at)
 
     def _recording_paused(self, event: e.RecordingPaused) -> Iterator[Event]:
         if (known := self._leg(event.leg)) and known[0].recorded_leg == event.leg:
@@ -975,7 +1018,16 @@ class Conversations:
     def _change_recording(self, home: Interaction, state: str, at: float) -> Iterator[Event]:
         if home.recording_state != state:
             home.recording_state = state
-            yield e.RecordingChanged(at=at, interaction=home.id, file=home.recording, state=state)
+            yield self._recording_is(home, at)
+
+    def _recording_is(self, home: Interaction, at: float) -> e.RecordingChanged:
+        return e.RecordingChanged(
+            at=at,
+            interaction=home.id,
+            file=home.recording,
+            state=home.recording_state,
+            basis=home.recording_basis,
+        )
 
     # ── after a reconnect ─────────────────────────────────────────────────────────────────────────────────
 

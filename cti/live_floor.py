@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from cti import events as e
 from cti.agent_state import Agent
 from cti.errors import BadInput, Refused
 from cti.events import AgentState
-from cti.floor import AgentView, CallView, QueueView, Reason
+from cti.floor import AgentView, CallView, QueueView, Reason, RepairView
 from cti.ids import AgentId, InteractionId, QueueId
 from cti.inbound import Call, Inbound
 from cti.routing.plan import Plan
@@ -16,6 +19,7 @@ from cti.routing.select import why_not
 
 MOST_NOTE = 20_000
 """Characters in a note."""
+KEPT_REPAIRS = 20
 
 
 class LiveFloor:
@@ -25,6 +29,13 @@ class LiveFloor:
         self._core = core
         self._post = post
         self._clock = clock
+        self._entries: dict[AgentId, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+        self._repairs: deque[RepairView] = deque(maxlen=KEPT_REPAIRS)
+
+    def listen(self, fact: e.Event) -> None:
+        """Every fact passes here; what was put right is kept to be shown."""
+        if isinstance(fact, e.Repaired):
+            self._repairs.appendleft(RepairView(fact.at, fact.what, fact.agent, fact.interaction, fact.detail))
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -41,6 +52,35 @@ class LiveFloor:
     def agents(self) -> Sequence[AgentView]:
         """All agents of the plan."""
         return [self.agent(agent) for agent in self.plan.agents]
+
+    def agent_entries(self) -> list[dict[str, Any]]:
+        """All agents, JSON-ready. An agent of whom nothing changed is the very same entry as the last time."""
+        entries = []
+        for plan in self.plan.agents.values():
+            live = self._live(plan.id)
+            now = (
+                plan,
+                live.state,
+                live.reason,
+                live.since,
+                live.until,
+                live.next_state,
+                live.interaction,
+                live.is_desk_fresh,
+                live.desk_why,
+                live.is_phone_reachable,
+            )
+            made = self._entries.get(plan.id)
+            if made is None or made[0][0] is not plan or made[0][1:] != now[1:]:
+                made = self._entries[plan.id] = (now, asdict(self.agent(plan.id)))
+            entries.append(made[1])
+        if len(self._entries) > len(entries):
+            self._entries = {agent: made for agent, made in self._entries.items() if agent in self.plan.agents}
+        return entries
+
+    def queue_entries(self) -> list[dict[str, Any]]:
+        """All queues with their live counts, JSON-ready."""
+        return [asdict(queue) for queue in self.queues()]
 
     def agent(self, agent: AgentId) -> AgentView:
         """One agent. Raises ``BadInput`` for an unknown one."""
@@ -120,6 +160,10 @@ class LiveFloor:
             for decision in decisions
         ]
 
+    def repairs(self) -> Sequence[RepairView]:
+        """What was put right since the start, newest first."""
+        return tuple(self._repairs)
+
     # ── asking ────────────────────────────────────────────────────────────────────────────────────────────
 
     def log_in(self, agent: AgentId) -> None:
@@ -187,6 +231,12 @@ class LiveFloor:
         self._post(
             e.RecordingPauseRequested(at=self._clock(), interaction=interaction, agent=agent, is_paused=is_paused)
         )
+
+    def object_to_recording(self, agent: AgentId, interaction: InteractionId) -> None:
+        """The caller does not want to be recorded: nothing more of this call is."""
+        if self._must_talk(agent, interaction).recording == "off":
+            raise Refused("not_recorded")
+        self._post(e.RecordingObjected(at=self._clock(), interaction=interaction, agent=agent))
 
     def transfer(self, agent: AgentId, interaction: InteractionId, target: str, *, is_attended: bool) -> None:
         """Hand the caller on: ``agent:<id>`` or, blind only, ``queue:<id>``."""
@@ -275,6 +325,7 @@ def _view(call: Call, direction: str) -> CallView:
         party=call.party,
         how=call.how,
         recording=call.recording,
+        recording_basis=call.recording_basis,
     )
 
 

@@ -7,8 +7,9 @@ that end, callers who lose patience, the hold loop's watch over the beat. ``Live
 Where a caller stands (``Place``) follows the contexts of ``dialplans/CONTRACT.md``::
 
     call_in ─▶ HOLD ─ RingAgent ─▶ RING ─ answered ─▶ RING, in a bridge ─▶ gone
-                ▲ │                  │ unanswered            │ StartConsult ─▶ PARK ─ JoinLegs ─▶ JOIN, in a bridge
-                │ └ no beat ─▶ QUEUE └──▶ HOLD               │ SendToHold ─▶ HOLD
+                ▲ ▲ │                │ unanswered            │ StartConsult ─▶ PARK ─ JoinLegs ─▶ JOIN, in a bridge
+                │ │ └ no beat ─▶ QUEUE └──▶ HOLD             │ SendToHold ─▶ HOLD
+                │ └ WithdrawCaller ─┘                        │
                 └──────────────────────────────────────── agent's phone fell silent
 
 What it leaves out: sound, trunks towards the outside, Local channels.
@@ -30,7 +31,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from cti import commands as c
 from cti import events as e
 from cti.events import BridgeKind, DeviceState, DialOutcome, Event, HangupCause
-from cti.ids import BridgeId, InteractionId, LegId, PbxId, leg_id
+from cti.ids import BridgeId, InteractionId, LegId, PbxId, QueueId, leg_id
+from cti.routing.plan import RecordingPolicy
 
 if TYPE_CHECKING:
     import random
@@ -82,6 +84,7 @@ class Caller:
     language: str = ""
     patience_s: float = math.inf
     talk_s: float = math.inf
+    agrees_to_recording: bool = True
 
 
 class Place(StrEnum):
@@ -104,7 +107,7 @@ class Dial:
     by: LegId
     to: LegId
     place: Place
-    is_recorded: bool = False
+    recording_basis: str = ""
 
 
 @dataclass(slots=True)
@@ -129,8 +132,13 @@ class SimLeg:
     offer_boot: str = ""
     ack: str = ""
     target: str = ""
+    queue: str = ""
+    queued_at: float = 0.0
+    shown_as: str = ""
     parked_for: LegId | None = None
     is_recorded: bool = False
+    tapes: int = 0
+    has_objected: bool = False
     was_answered: bool = False
     visit: int = 0
     """Changes with every place it enters, so that what was planned for an earlier one is dropped."""
@@ -150,7 +158,9 @@ class Phone:
 class SimPbx:
     """A PBX without wires. ``rng`` is the only source of chance; ``phones``: endpoint → how its owner behaves.
 
-    ``fallback_phones`` serve the fall-back queue; ``fallback_s`` is how long a caller waits there for one of them.
+    ``fallback_queue`` takes the callers of whose queue nothing was mirrored; ``fallback_phones`` serve queues without
+    mirrored members; ``fallback_s`` is how long a caller waits there for one of them. ``members`` (queue → endpoint →
+    is it paused?) and ``settings`` hold what was mirrored, over restarts too.
     While the link is broken it goes on by itself, tells nothing, and carries out nothing (``CommandFailed``).
     """
 
@@ -172,6 +182,8 @@ class SimPbx:
         self._fallback_queue = fallback_queue
         self._fallback_phones = fallback_phones
         self._fallback_s = fallback_s
+        self.members: dict[str, dict[str, bool]] = {}
+        self.settings: dict[str, str] = {}
         self._bridges: dict[BridgeId, list[LegId]] = {}
         self._planned: list[tuple[float, int, LegId | None, int, Act]] = []
         self._order = itertools.count()
@@ -190,6 +202,11 @@ class SimPbx:
             c.StartConsult: self._start_consult,
             c.JoinLegs: self._join_legs,
             c.PauseRecording: self._pause_recording,
+            c.StopRecording: self._stop_recording,
+            c.MirrorMembers: self._mirror_members,
+            c.MirrorSetting: self._mirror_setting,
+            c.WithdrawCaller: self._withdraw_caller,
+            c.ReadLegs: self._read_legs,
         }
 
     # ── in and out ────────────────────────────────────────────────────────────────────────────────────────
@@ -246,6 +263,16 @@ class SimPbx:
                 for leg in self.legs.values()
             ),
             devices=tuple((phone.endpoint, phone.state) for phone in self.phones.values()),
+            members=tuple(
+                e.MemberSeen(QueueId(queue), endpoint, is_paused)
+                for queue, members in self.members.items()
+                for endpoint, is_paused in members.items()
+            ),
+            queued=tuple(
+                e.QueuedSeen(leg.id, QueueId(leg.queue), now - leg.queued_at)
+                for leg in self.legs.values()
+                if leg.place is Place.QUEUE and leg.bridge is None
+            ),
         )
 
     def _told(self) -> list[Event]:
@@ -424,6 +451,7 @@ class SimPbx:
         if leg is None:
             return "no_such_leg"
         leg.ack = self._boot
+        leg.queue = command.queue or leg.queue
         return ""
 
     def _ring_agent(self, command: c.RingAgent, now: float) -> str:
@@ -432,7 +460,21 @@ class SimPbx:
             return "no_such_leg"
         self._pull_out(leg, now)
         self._enter(leg, Place.RING)
-        self._dial(leg, command.endpoint, command.ring_timeout_s, Place.RING, now, is_recorded=command.is_recorded)
+        basis = self._recording_basis(leg, command.recording)
+        if basis not in ("announced", "consent"):
+            self._end_recording(leg, now)
+            if basis != "off":
+                self._tell(e.RecordingRefused(at=now, leg=leg.id, why=basis))
+            basis = ""
+        self._dial(
+            leg,
+            command.endpoint,
+            command.ring_timeout_s,
+            Place.RING,
+            now,
+            recording_basis=basis,
+            shown_as=command.shown_as,
+        )
         return ""
 
     def _return_to_hold(self, command: c.ReturnToHold, now: float) -> str:
@@ -471,7 +513,7 @@ class SimPbx:
         leg.since, leg.parked_for, leg.was_answered = None, agent_leg.id, False
         self._enter(agent_leg, Place.CONSULT)
         agent_leg.parked_for = leg.id
-        self._dial(agent_leg, command.endpoint, command.ring_timeout_s, Place.CONSULT, now)
+        self._dial(agent_leg, command.endpoint, command.ring_timeout_s, Place.CONSULT, now, shown_as=command.shown_as)
         return ""
 
     def _join_legs(self, command: c.JoinLegs, now: float) -> str:
@@ -486,6 +528,30 @@ class SimPbx:
             self._end(leg, HangupCause.NORMAL, now)
         return ""
 
+    def _recording_basis(self, leg: SimLeg, policy: RecordingPolicy) -> str:
+        """Why this caller is recorded, or not. The announcement is taken as heard, the question as answered."""
+        if policy is RecordingPolicy.OFF:
+            return "off"
+        if leg.has_objected:
+            return "objected"
+        if policy is RecordingPolicy.CONSENT and (leg.caller is None or not leg.caller.agrees_to_recording):
+            return "no_consent"
+        return policy.value
+
+    def _end_recording(self, leg: SimLeg, now: float) -> None:
+        if leg.is_recorded:
+            leg.is_recorded = False
+            self._tell(e.RecordingStopped(at=now, leg=leg.id))
+
+    def _stop_recording(self, command: c.StopRecording, now: float) -> str:
+        leg = self.legs.get(command.leg)
+        if leg is None:
+            return "no_such_leg"
+        leg.has_objected = True
+        was_recorded = leg.is_recorded
+        self._end_recording(leg, now)
+        return "" if was_recorded else "refused"
+
     def _pause_recording(self, command: c.PauseRecording, now: float) -> str:
         leg = self.legs.get(command.leg)
         if leg is None:
@@ -494,6 +560,38 @@ class SimPbx:
             return "refused"
         fact = e.RecordingPaused if command.is_paused else e.RecordingResumed
         self._tell(fact(at=now, leg=leg.id))
+        return ""
+
+    # ── what is kept for the time without the daemon ──────────────────────────────────────────────────────
+
+    def _mirror_members(self, command: c.MirrorMembers, now: float) -> str:
+        if command.pbx == self.pbx:
+            self.members[command.queue] = {member.endpoint: member.is_paused for member in command.members}
+        return ""
+
+    def _mirror_setting(self, command: c.MirrorSetting, now: float) -> str:
+        if command.pbx == self.pbx and command.value:
+            self.settings[command.key] = command.value
+        elif command.pbx == self.pbx:
+            self.settings.pop(command.key, None)
+        return ""
+
+    def _withdraw_caller(self, command: c.WithdrawCaller, now: float) -> str:
+        leg = self.legs.get(command.leg)
+        if leg is None:
+            return "no_such_leg"
+        if leg.place is not Place.QUEUE or leg.queue != command.queue:
+            return "refused"
+        if leg.bridge is None and leg.dial is None:
+            self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._queue_name(leg), abandoned=True))
+            self._to_hold(leg, now)
+        return ""
+
+    def _read_legs(self, command: c.ReadLegs, now: float) -> str:
+        if command.pbx == self.pbx:
+            self._tell(
+                self.read(now=now) if command.is_full else e.LegsRead(at=now, pbx=self.pbx, legs=tuple(self.legs))
+            )
         return ""
 
     # ── the hold loop and the fall-back queue ─────────────────────────────────────────────────────────────
@@ -547,17 +645,20 @@ class SimPbx:
 
     def _fall_back(self, leg: SimLeg, now: float) -> None:
         self._enter(leg, Place.QUEUE)
+        leg.queue = leg.queue or self._queue_of(leg)
+        leg.queued_at = now
         self._tell(e.CallerFellBack(at=now, leg=leg.id))
         position = 1 + sum(1 for other in self.legs.values() if other.place is Place.QUEUE and other.id != leg.id)
-        self._tell(e.ForeignQueueJoined(at=now, leg=leg.id, queue=self._fallback_queue, position=position))
+        self._tell(e.ForeignQueueJoined(at=now, leg=leg.id, queue=self._queue_name(leg), position=position))
         self._plan(now + self._fallback_s, leg, partial(self._leave_queue_unserved, leg.id))
         self._try_members(leg.id, 0, now)
 
     def _try_members(self, leg_id: LegId, first: int, now: float) -> None:
         leg = self.legs[leg_id]
         if leg.dial is None and leg.bridge is None:
-            for turn in range(first, first + len(self._fallback_phones)):
-                endpoint = self._fallback_phones[turn % len(self._fallback_phones)]
+            members = self._serving(leg.queue)
+            for turn in range(first, first + len(members)):
+                endpoint = members[turn % len(members)]
                 phone = self.phones[endpoint]
                 if phone.is_reachable and not phone.legs:
                     self._dial(leg, endpoint, QUEUE_RING_S, Place.QUEUE, now)
@@ -566,6 +667,20 @@ class SimPbx:
         if leg.bridge is None:
             self._plan(now + QUEUE_RETRY_S, leg, partial(self._try_members, leg_id, first))
 
+    def _queue_of(self, leg: SimLeg) -> str:
+        """The queue of the number that was dialled, as it was mirrored."""
+        digits = "".join(one for one in leg.dialled if one.isdecimal())
+        default = self.settings.get("default-queue", self._fallback_queue.removeprefix("callfloor-"))
+        return self.settings.get(f"route/{digits}", default)
+
+    def _queue_name(self, leg: SimLeg) -> str:
+        return f"callfloor-{leg.queue}"
+
+    def _serving(self, queue: str) -> tuple[str, ...]:
+        if queue not in self.members:
+            return self._fallback_phones
+        return tuple(endpoint for endpoint, is_paused in self.members[queue].items() if not is_paused)
+
     def _leave_queue_unserved(self, leg_id: LegId, now: float) -> None:
         leg = self.legs[leg_id]
         if leg.bridge is not None:
@@ -573,14 +688,22 @@ class SimPbx:
         if leg.dial is not None:
             self._end_dial(leg.dial, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
         leg.visit += 1
-        self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._fallback_queue, abandoned=False))
+        self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._queue_name(leg), abandoned=False))
         self._enter(leg, Place.JOIN)
         self._plan(now + QUEUE_MESSAGE_S, leg, lambda then: self._hang_up(leg, then))
 
     # ── dials ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _dial(
-        self, by: SimLeg, endpoint: str, ring_s: float, place: Place, now: float, *, is_recorded: bool = False
+        self,
+        by: SimLeg,
+        endpoint: str,
+        ring_s: float,
+        place: Place,
+        now: float,
+        *,
+        recording_basis: str = "",
+        shown_as: str = "",
     ) -> None:
         phone = self.phones.get(endpoint)
         if phone is None or not phone.is_reachable:
@@ -589,7 +712,8 @@ class SimPbx:
             return
         is_busy = bool(phone.legs) and not phone.behaviour.rings_while_talking
         to = self._new_leg(endpoint, by.conversation, Place.PHONE, now)
-        dial = Dial(by.id, to.id, place, is_recorded)
+        to.shown_as = shown_as or (by.caller.number if by.caller is not None else by.endpoint)
+        dial = Dial(by.id, to.id, place, recording_basis)
         by.dial = to.dial = dial
         self._tell(e.DialStarted(at=now, by=by.id, to=to.id))
         if is_busy:
@@ -617,10 +741,13 @@ class SimPbx:
         self._tell(e.DialEnded(at=now, by=by.id, to=to.id, outcome=DialOutcome.ANSWERED))
         if dial.place is Place.QUEUE:
             by.visit += 1
-            self._tell(e.ForeignQueueLeft(at=now, leg=by.id, queue=self._fallback_queue, abandoned=False))
-        if dial.is_recorded and not by.is_recorded:
+            self._tell(e.ForeignQueueLeft(at=now, leg=by.id, queue=self._queue_name(by), abandoned=False))
+        if dial.recording_basis and not by.is_recorded:
             by.is_recorded = True
-            self._tell(e.RecordingStarted(at=now, leg=by.id, file=f"{by.id.partition('/')[2]}.wav"))
+            by.tapes += 1
+            part = f"-{by.tapes}" if by.tapes > 1 else ""
+            file = f"{by.id.partition('/')[2]}{part}.wav"
+            self._tell(e.RecordingStarted(at=now, leg=by.id, file=file, basis=dial.recording_basis))
         bridge = self._new_bridge()
         self._bring(to, bridge, now)
         self._bring(by, bridge, now)
@@ -666,10 +793,11 @@ class SimPbx:
         """``Bridge()``: the other leg is fetched from wherever it is, then this one enters."""
         if leg.dial is not None:
             self._end_dial(leg.dial, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
-        left_over = [self.legs[one] for one in self._others(leg)]
+        ours = (leg.id, to.id)
+        left_over = [self.legs[one] for one in (*self._others(leg), *self._others(to)) if one not in ours]
+        left_over = [other for index, other in enumerate(left_over) if other not in left_over[:index]]
         self._part(leg, now)
         bridge = self._new_bridge()
-        left_over += [self.legs[one] for one in self._others(to) if self.legs[one] not in left_over]
         self._part(to, now)
         self._bring(to, bridge, now)
         for joined in (leg, to):
@@ -710,7 +838,7 @@ class SimPbx:
     def _pull_out(self, leg: SimLeg, now: float) -> None:
         """A redirect of this leg alone: what rings for it stops, who speaks with it is hung up."""
         if leg.place is Place.QUEUE and leg.bridge is None:
-            self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._fallback_queue, abandoned=True))
+            self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._queue_name(leg), abandoned=True))
         if leg.dial is not None:
             self._end_dial(leg.dial, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
         others = [self.legs[one] for one in self._others(leg)]
@@ -727,10 +855,10 @@ class SimPbx:
                 self._unanswered(dial, DialOutcome.CANCELLED, now)
                 return
             if leg.place is Place.QUEUE:
-                self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._fallback_queue, abandoned=True))
+                self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._queue_name(leg), abandoned=True))
             self._end_dial(dial, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
         elif leg.place is Place.QUEUE and leg.bridge is None:
-            self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._fallback_queue, abandoned=True))
+            self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._queue_name(leg), abandoned=True))
         others = [self.legs[one] for one in self._others(leg)]
         self._part(leg, now)
         for other in others:

@@ -12,6 +12,21 @@ from enum import StrEnum
 from cti.ids import AgentId, PbxId, QueueId
 
 
+class RecordingPolicy(StrEnum):
+    """Whether talks are recorded: never, after an announcement that the caller may object to, or by the caller's own
+    yes."""
+
+    OFF = "off"
+    ANNOUNCED = "announced"
+    CONSENT = "consent"
+
+
+STRICTNESS = (RecordingPolicy.ANNOUNCED, RecordingPolicy.CONSENT, RecordingPolicy.OFF)
+"""From what the caller is protected by least to most; of two policies the later one counts."""
+UNKNOWN_NUMBER = "unknown"
+"""Stands for the leading digits of a number that is withheld or was not sent."""
+
+
 class PhoneKind(StrEnum):
     """Where an agent's phone lives: in the page (WebRTC) or on the desk (any PJSIP endpoint)."""
 
@@ -52,7 +67,7 @@ class QueuePlan:
     service_level_s: int = 20
     short_abandon_s: int = 5
     priority: int = 0
-    is_recorded: bool = True
+    recording: RecordingPolicy = RecordingPolicy.ANNOUNCED
     product: str = ""
 
 
@@ -74,6 +89,8 @@ class Plan:
     agents: Mapping[AgentId, AgentPlan]
     routes: tuple[DnisRoute, ...]
     default_queue: QueueId | None
+    jurisdictions: Mapping[str, RecordingPolicy] = field(default_factory=dict)
+    """Leading digits of callers' numbers (or ``UNKNOWN_NUMBER``) → the least that the law there asks for."""
 
     def owner_of(self, pbx: PbxId, endpoint: str) -> AgentId | None:
         """The agent whose phone is ``endpoint`` on ``pbx``."""
@@ -88,3 +105,20 @@ class Plan:
             if route.dnis == dnis:
                 return route
         return None
+
+    def recording_policy(self, queue: QueueId | None, ani: str) -> RecordingPolicy:
+        """How a caller of ``queue`` is recorded: the strictest of the queue's policy and the rule of the longest
+        leading digits of ``ani`` (empty: withheld). Without a queue: not at all."""
+        found = self.queues.get(queue) if queue is not None else None
+        if found is None:
+            return RecordingPolicy.OFF
+        digits = ani.removeprefix("+").removeprefix("00")
+        keys = (digits[:length] for length in range(len(digits), 0, -1)) if digits else (UNKNOWN_NUMBER,)
+        rules = [self.jurisdictions[key] for key in keys if key in self.jurisdictions]
+        return max((found.recording, *rules[:1]), key=STRICTNESS.index)
+
+
+def recording_settings(plan: Plan) -> Mapping[str, str]:
+    """What the dialplan needs to follow the same policy without the daemon: key of a ``MirrorSetting`` → value."""
+    settings = {f"recording/{queue.id}": queue.recording.value for queue in plan.queues.values()}
+    return settings | {f"recording-prefix/{digits}": rule.value for digits, rule in plan.jurisdictions.items()}

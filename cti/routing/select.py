@@ -38,6 +38,16 @@ class Choice:
     passed: tuple[Passed, ...]
 
 
+def may_ring(agent: Agent) -> bool:
+    """Whether the agent's desk and phone can take a call now, whatever the agent's state."""
+    return agent.is_desk_fresh and agent.is_phone_reachable and not agent.legs
+
+
+def is_free(agent: Agent) -> bool:
+    """Whether the agent can be rung now, by whomever its skills suit."""
+    return agent.state is AgentState.AVAILABLE and may_ring(agent)
+
+
 def why_not(agent: Agent, plan: AgentPlan, queue: QueuePlan | None, *, now: float) -> Passed | None:
     """Why this agent can't take a caller of this queue now; None if it can."""
     if queue is not None:
@@ -58,13 +68,13 @@ def why_not(agent: Agent, plan: AgentPlan, queue: QueuePlan | None, *, now: floa
     if agent.state is AgentState.WRAP_UP:
         left_s = max(0.0, (agent.until or now) - now)
         return Passed(agent.id, "wrap_up", f"{left_s:.0f}")
+    if may_ring(agent):
+        return None
     if not agent.is_desk_fresh:
         return Passed(agent.id, "desk_stale", agent.desk_why)
     if not agent.is_phone_reachable:
         return Passed(agent.id, "phone_unreachable")
-    if agent.legs:
-        return Passed(agent.id, "phone_in_use")
-    return None
+    return Passed(agent.id, "phone_in_use")
 
 
 def choose(

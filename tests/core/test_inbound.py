@@ -6,6 +6,7 @@ from cti import commands as c
 from cti import events as e
 from cti.events import AgentState, DialOutcome
 from cti.ids import LegId
+from cti.live_floor import LiveFloor
 from tests.core.hall import Hall
 from tests.core.plans import ANN, LI, PBX, SUPPORT, small_plan
 
@@ -17,7 +18,7 @@ def test_a_caller_is_accepted_looked_up_and_rung_at_the_longest_idle_qualified_a
     assert hall.last(c.AcceptOffer).leg == caller
     assert hall.last(c.LookUpCaller).interaction == interaction
     ring = hall.last(c.RingAgent)
-    assert (ring.agent, ring.endpoint, ring.leg, ring.is_recorded) == (LI, "agent1", caller, True)
+    assert (ring.agent, ring.endpoint, ring.leg, ring.recording) == (LI, "agent1", caller, "announced")
     chosen = hall.last(e.AgentChosen)
     assert chosen.agent == LI
     assert [(one.agent, one.reason) for one in chosen.passed] == [(ANN, "less_idle")]
@@ -182,9 +183,13 @@ def test_a_consultation_that_nobody_answers_brings_the_agent_back_to_the_caller(
 def test_a_ring_of_which_the_pbx_says_nothing_is_taken_back() -> None:
     hall = Hall(small_plan(ring_timeout_s=10))
     hall.ready(LI)
-    caller, _ = hall.call()
-    hall.wait(16)
-    assert hall.last(e.Repaired).what == "silent_ring"
+    caller, interaction = hall.call()
+    hall.wait(20)
+    assert any(read.is_full for read in hall.all(c.ReadLegs))
+    repaired = hall.last(e.Repaired)
+    floor = LiveFloor(hall.core, post=lambda _: None, clock=lambda: hall.now)
+    floor.listen(repaired)
+    assert [(one.what, one.agent, one.interaction) for one in floor.repairs()] == [("silent_ring", LI, interaction)]
     assert hall.last(c.ReturnToHold).leg == caller
     assert hall.agent(LI).state is AgentState.AVAILABLE
 
@@ -257,6 +262,7 @@ def test_after_a_reconnect_callers_who_left_are_ended_and_an_unknown_waiter_is_o
     )
     assert gone not in [call.leg for call in hall.core.waiting_in_order()]
     assert [end.interaction for end in hall.all(e.InteractionEnded)] == [interaction]
+    hall.wait(3)
     assert hall.last(c.ReturnToHold).leg == stranger
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import wave
 from array import array
 from hashlib import sha256
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crm_core import interactions
+from crm_core import centre, interactions
 from crm_core.database import Database
 from crm_core.interactions import InteractionRow, RecordingRow
 from cti.recording_files import RecordingFiles, measure
@@ -102,3 +103,44 @@ async def test_a_name_that_leads_out_of_the_folder_is_never_opened(database: Dat
     shelf.now += 1000
     await shelf.files.settle_due()
     assert await shelf.state() == "missing"
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_what_was_recorded_of_a_caller_who_objected_is_deleted_unless_the_queue_keeps_it(
+    database: Database, tmp_path: Path, keeps: bool
+) -> None:
+    shelf = Shelf(database, tmp_path)
+    tone(tmp_path / "a.wav", (1.0, 1.0))
+    async with database.begin() as connection:
+        await centre.put_queue(connection, centre.Queue(slug="sales", name="Sales", keeps_objected=keeps))
+        await interactions.write(
+            connection,
+            interactions=[InteractionRow(id="pbx1-1", direction="inbound", started_at=1.0, queue="sales")],
+            recordings=[
+                RecordingRow(file="a.wav", interaction="pbx1-1", started_at=1.0, ended_at=90.0, objected_at=90.0)
+            ],
+        )
+    await shelf.files.settle_due()
+    shelf.now += 5
+    await shelf.files.settle_due()
+    assert await shelf.state() == ("complete" if keeps else "objected")
+    assert (tmp_path / "a.wav").exists() is keeps
+    audited = [(row["action"], row["object"], row["object_id"]) for row in await rows_of(database, "audit")]
+    assert audited == ([] if keeps else [("delete", "recording", "pbx1-1")])
+    assert await shelf.files.settle_due() == 0
+
+
+async def test_what_rings_that_nobody_answered_left_is_removed_when_no_call_can_be_behind_it(
+    database: Database, tmp_path: Path
+) -> None:
+    shelf = Shelf(database, tmp_path)
+    for name in ("empty.wav", "known.wav", "new.wav"):
+        tone(tmp_path / name)
+        os.utime(tmp_path / name, (1000.0, 1000.0))
+    os.utime(tmp_path / "new.wav", (20_000.0, 20_000.0))
+    tone(tmp_path / "talk.wav", (0.5, 1.0))
+    os.utime(tmp_path / "talk.wav", (1000.0, 1000.0))
+    await shelf.put("known.wav", 90.0)
+    shelf.now = 1000.0 + 7 * 3600
+    assert await shelf.files.sweep() == 1
+    assert sorted(path.name for path in tmp_path.glob("*.wav")) == ["known.wav", "new.wav", "talk.wav"]

@@ -49,3 +49,23 @@ def test_an_unknown_variable_is_refused(tmp_path: Path) -> None:
 def test_a_secret_is_not_in_the_printed_settings(tmp_path: Path) -> None:
     path = written(tmp_path, '[[pbx]]\nid = "pbx1"\nsecret = "hunter2"\n')
     assert "hunter2" not in repr(settings.load(path, {}))
+
+
+@pytest.mark.parametrize(
+    ("lines", "refused"),
+    [
+        ('host = "10.0.0.5"', r"pbx\.0\.tls: is needed"),
+        ('host = "10.0.0.5"\ntls = true', ""),
+        ('host = "10.0.0.5"\nplain_text_allowed = true', ""),
+        ('tls_ca_file = "ca.crt"', r"pbx\.0\.tls_ca_file"),
+        ('ari_url = "http://10.0.0.5:8088/ari"', r"pbx\.0\.ari_url: wants https"),
+        ('ari_url = "http://127.0.0.1:8088/ari"', ""),
+    ],
+)
+def test_no_secret_crosses_the_network_as_plain_text(tmp_path: Path, lines: str, refused: str) -> None:
+    path = written(tmp_path, f'[[pbx]]\nid = "pbx1"\nsecret = "x"\n{lines}\n')
+    if not refused:
+        settings.load(path, {})
+        return
+    with pytest.raises(SettingsError, match=refused):
+        settings.load(path, {})

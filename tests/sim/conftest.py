@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cti.asterisk.local_pbx import PhoneAccount
+from tests.ami_wire import AmiWire
 from tests.sim.stage import AGENTS, DNIS, PASSWORD, AsteriskStage, SimStage, Stage
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ async def asterisk(local_pbx: StartPbx) -> AsyncIterator[AsteriskStage]:
         rtp_timeout_s=0,
         fallback_s=20,
     )
+    async with AmiWire(pbx.ami_port, pbx.ami_username, pbx.ami_secret) as ami:
+        await ami.set("", CF_TOLD="1")  # every caller was told that calls are recorded
     stage = AsteriskStage(pbx)
     try:
         await stage.start()

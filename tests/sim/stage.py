@@ -18,6 +18,7 @@ from cti.asterisk.sim_pbx import Caller, PhoneBehaviour, SimPbx
 from cti.asterisk.switch import AsteriskSwitch, PbxAddress
 from cti.ids import AgentId, LegId, PbxId
 from cti.interaction import Conversations
+from cti.routing.plan import RecordingPolicy
 from tests.asterisk.sip_phone import Call, Phone
 from tests.interaction.story import line
 
@@ -116,7 +117,7 @@ class Stage(ABC):
                 agent=AgentId(agent),
                 endpoint=agent,
                 ring_timeout_s=ring_timeout_s,
-                is_recorded=is_recorded,
+                recording=RecordingPolicy.ANNOUNCED if is_recorded else RecordingPolicy.OFF,
             )
         )
 
@@ -181,7 +182,12 @@ class SimStage(Stage):
         self.now = 1_795_000_000.0
         still = PhoneBehaviour(answers_after_s=None)
         self.sim = SimPbx(
-            PBX, rng=random.Random(1), phones=dict.fromkeys(AGENTS, still), fallback_phones=("ann",), fallback_s=20
+            PBX,
+            rng=random.Random(1),
+            phones=dict.fromkeys(AGENTS, still),
+            fallback_queue="callfloor-sales",
+            fallback_phones=("ann",),
+            fallback_s=20,
         )
         self.sim.lose_phone(UNREACHABLE, now=self.now)
         self._next_beat_at = self.now

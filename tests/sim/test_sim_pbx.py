@@ -17,6 +17,7 @@ from cti.asterisk.sim_pbx import Caller, LiveSimPbx, PhoneBehaviour, SimPbx
 from cti.asterisk.translator import Translator
 from cti.events import DeviceState, DialOutcome, Event, HangupCause
 from cti.ids import AgentId, InteractionId, LegId, PbxId
+from cti.routing.plan import RecordingPolicy
 
 T = TypeVar("T")
 PBX = PbxId("pbx1")
@@ -70,7 +71,6 @@ class Floor:
                 agent=AgentId(endpoint),
                 endpoint=endpoint,
                 ring_timeout_s=20,
-                is_recorded=False,
             )
         )
 
@@ -334,7 +334,7 @@ async def test_the_live_shell_plays_what_is_due_and_carries_out_orders_in_a_late
             agent=AgentId("ann"),
             endpoint="ann",
             ring_timeout_s=20,
-            is_recorded=True,
+            recording=RecordingPolicy.ANNOUNCED,
         )
     )
     assert not any(isinstance(fact, e.DialStarted) for fact in facts)

@@ -8,11 +8,14 @@ import pytest
 
 from cti import commands as c
 from cti import events as e
-from cti.ids import LegId
-from tests.sim.stage import ANI, DNIS, UNREACHABLE
+from cti.commands import Member
+from cti.ids import LegId, QueueId
+from tests.sim.stage import ANI, DNIS, PBX, UNREACHABLE
 
 if TYPE_CHECKING:
     from tests.sim.stage import Stage
+
+SALES = QueueId("sales")
 
 
 async def test_a_caller_is_offered_rung_answered_and_hangs_up(stage: Stage) -> None:
@@ -294,3 +297,61 @@ async def test_an_order_about_a_caller_who_is_gone_fails_without_harm(stage: Sta
     assert (failure.command, failure.leg, failure.why) == ("AcceptOffer", caller, "no_such_leg")
     stage.order(c.HangUp(leg=caller))
     assert await stage.take_call()
+
+
+async def test_the_mirrored_members_serve_a_silent_daemons_callers(stage: Stage) -> None:
+    stage.order(c.MirrorMembers(pbx=PBX, queue=SALES, members=(Member("ann", True), Member("bob", False))))
+    caller = await stage.take_call()
+    stage.is_beating = False
+    await stage.hears(e.CallerFellBack, leg=caller)
+    await stage.says("rang bob")
+    await stage.answer("bob")
+    await stage.says("joined bob talk")
+    assert "rang ann" not in stage.said
+
+
+async def test_a_caller_is_taken_back_out_of_the_fall_back_queue_with_the_first_waiting_time(stage: Stage) -> None:
+    stage.order(c.MirrorMembers(pbx=PBX, queue=SALES, members=(Member("ann", True),)))
+    caller = await stage.take_call()
+    stage.is_beating = False
+    await stage.hears(e.ForeignQueueJoined, leg=caller)
+    await stage.pass_time(1)
+    stage.is_beating = True
+    stage.order(stage.next_beat())
+    stage.order(c.ReadLegs(pbx=PBX, is_full=True))
+    read = await stage.hears(e.PbxRead)
+    assert isinstance(read, e.PbxRead)
+    assert [(one.leg, one.queue) for one in read.queued] == [(caller, SALES)]
+    stage.order(c.WithdrawCaller(leg=caller, queue=SALES))
+    assert (await stage.offered(caller)).waited_s >= 5
+    stage.order(c.AcceptOffer(leg=caller))
+    await stage.talk(caller, "ann")
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert stage.said[-1] == "ended answered"
+    assert stage.said.count("started inbound") == 1
+
+
+async def test_a_caller_taken_from_a_dead_phone_is_rung_at_the_same_agent_again(stage: Stage) -> None:
+    caller = await stage.take_call()
+    agent_leg = await stage.talk(caller, "ann")
+    stage.order(c.SendToHold(leg=caller, other=agent_leg, target="agent:ann"))
+    assert (await stage.offered(caller)).target == "agent:ann"
+    stage.order(c.AcceptOffer(leg=caller))
+    await stage.says("left ann")
+    await stage.talk(caller, "ann")
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert [line for line in stage.said if line.startswith(("started", "ended"))] == [
+        "started inbound",
+        "ended answered",
+    ]
+
+
+async def test_the_living_legs_are_told_when_asked_for(stage: Stage) -> None:
+    caller = await stage.take_call()
+    agent_leg = await stage.talk(caller, "ann")
+    stage.order(c.ReadLegs(pbx=PBX))
+    read = await stage.hears(e.LegsRead)
+    assert isinstance(read, e.LegsRead)
+    assert set(read.legs) == {caller, agent_leg}
