@@ -9,6 +9,7 @@ CallfloorError
     ├── ActionTimeout  the PBX did not answer an action in time
     ├── ActionFailed   the PBX answered with an error
     ├── LoginRefused   wrong user or secret; reported once, not retried blindly
+    ├── UntrustedPeer  the certificate shown is not one that we were told to trust
     └── ProtocolError  the peer does not speak AMI, or sent more than we are willing to hold
 """
 
@@ -63,6 +64,10 @@ class ActionFailed(LinkError):
 
 class LoginRefused(LinkError):
     """The PBX refused user or secret."""
+
+
+class UntrustedPeer(LinkError):
+    """The other side showed a certificate that is not signed by whom we trust, or is not its own."""
 
 
 class ProtocolError(LinkError):

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl as ssl_module
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from panoramisk.manager import Manager
 
 from cti.asterisk.ami_protocol import AmiProtocol, parse_message
-from cti.errors import ActionFailed, ActionTimeout, LinkDown, LinkError, LoginRefused
+from cti.errors import ActionFailed, ActionTimeout, LinkDown, LinkError, LoginRefused, UntrustedPeer
 
 if TYPE_CHECKING:
     import random
-    import ssl as ssl_module
     from collections.abc import Callable, Mapping
 
     from panoramisk.message import Message
@@ -48,9 +48,10 @@ class AmiTiming:
 
 def retry_delay_s(timing: AmiTiming, problem: LinkError, failures: int, jitter: random.Random) -> float:
     """How long to wait after ``problem``, with ``failures`` attempts in a row before it: doubling up to a limit, and
-    of that between half and all, so that many daemons do not come back in step. A refused login always waits long."""
+    of that between half and all, so that many daemons do not come back in step. What a person has to put right waits
+    long at once."""
     limit_s: float = min(timing.last_retry_s, timing.first_retry_s * 2 ** min(failures, 30))
-    if isinstance(problem, LoginRefused):
+    if isinstance(problem, LoginRefused | UntrustedPeer):
         limit_s = timing.refused_retry_s
     return limit_s * jitter.uniform(0.5, 1.0)
 
@@ -196,6 +197,8 @@ class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError as problem:
             raise LinkDown("no greeting in time") from problem
+        except ssl_module.SSLCertVerificationError as problem:
+            raise UntrustedPeer(f"its certificate is not trusted: {problem.verify_message}") from problem
         except OSError as problem:
             raise LinkDown(f"cannot connect: {problem}") from problem
         answer = await protocol.send(
@@ -247,7 +250,7 @@ class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
     async def send_awaiting_actions(self, *_: Any) -> None:
         """Panoramisk sends unanswered actions again here. Nothing is ever sent again."""
 
-    async def act(self, name: str, **headers: str) -> Message:
+    async def act(self, name: str, **headers: str | list[str]) -> Message:
         """Carry out an action and return its answer. Raises ``ActionFailed``, ``ActionTimeout``, ``LinkDown``,
         ``BadInput``."""
         answer = await self.send_action({"Action": name, **headers}, as_list=False)

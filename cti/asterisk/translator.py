@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote
 
 from cti.asterisk.quick_facts import quick
@@ -44,18 +44,22 @@ from cti.events import (
     LegSeen,
     LegStarted,
     LocalPaired,
+    MemberSeen,
     PbxRead,
     PhoneReachable,
     PhoneUnreachable,
     PickedUp,
+    QueuedSeen,
     RecordingPaused,
+    RecordingRefused,
     RecordingResumed,
     RecordingStarted,
+    RecordingStopped,
 )
-from cti.ids import BridgeId, LegId
+from cti.ids import SLUG, BridgeId, LegId, QueueId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from cti.events import Event
     from cti.ids import PbxId
@@ -134,6 +138,14 @@ INTERNAL_TECHS: Final = frozenset(
 )
 """Channels that Asterisk makes for itself: nobody speaks on them."""
 
+STORE_CHANNEL: Final = "Local/s@callfloor-mirror-"
+"""How the daemon writes settings into the PBX's database: no call either."""
+
+FALLBACK_QUEUE_PREFIX: Final = "callfloor-"
+
+RECORDING_BASES: Final = frozenset({"announced", "consent"})
+REFUSALS: Final = frozenset({"no_consent", "objected", "unannounced"})
+
 STATE_RINGING: Final = b"5"
 STATE_UP: Final = b"6"
 
@@ -175,7 +187,9 @@ _new_phone_unreachable = quick(PhoneUnreachable)
 _new_picked_up = quick(PickedUp)
 _new_recording_paused = quick(RecordingPaused)
 _new_recording_resumed = quick(RecordingResumed)
+_new_recording_refused = quick(RecordingRefused)
 _new_recording_started = quick(RecordingStarted)
+_new_recording_stopped = quick(RecordingStopped)
 
 
 def _value(message: bytes, needle: bytes) -> bytes:
@@ -261,11 +275,24 @@ class _Leg:
         self.is_up = False
 
 
-class Translator:
-    """The events of one PBX."""
+class MemberWatch(Protocol):
+    """Who keeps the members of queues in mind. ``queue`` and ``interface`` are Asterisk's names."""
 
-    def __init__(self, pbx: PbxId) -> None:
+    def member_seen(self, queue: str, interface: str, is_paused: bool, is_static: bool) -> None:
+        """There is this member, so paused."""
+        ...
+
+    def member_gone(self, queue: str, interface: str) -> None:
+        """There is no such member any more."""
+        ...
+
+
+class Translator:
+    """The events of one PBX. ``members`` is told what is no fact of ours: who joins and leaves queues as a phone."""
+
+    def __init__(self, pbx: PbxId, members: MemberWatch | None = None) -> None:
         self.pbx = pbx
+        self._members = members
         self._prefix = f"{pbx}/"
         self._legs: dict[bytes, _Leg] = {}
         self._known: dict[bytes, _Leg] = {}
@@ -293,13 +320,21 @@ class Translator:
             b"QueueCallerLeave": self._queue_leave,
             b"UserEvent": self._user_event,
             b"MixMonitorMute": self._mix_monitor_mute,
+            b"MixMonitorStop": self._mix_monitor_stop,
             b"ContactStatus": self._contact_status,
             b"DeviceStateChange": self._device_state_change,
         }
+        if members is not None:
+            self._table |= {
+                b"QueueMemberAdded": self._queue_member,
+                b"QueueMemberPause": self._queue_member,
+                b"QueueMemberRemoved": self._queue_member_removed,
+            }
         self._user_table: dict[bytes, TranslateOwn] = {
             b"CallfloorOffer": self._offer,
             b"CallfloorFallback": self._fallback,
             b"CallfloorRecording": self._recording,
+            b"CallfloorUnrecorded": self._unrecorded,
         }
 
     def translate(self, messages: Iterable[bytes], at: float) -> list[Event]:
@@ -353,7 +388,7 @@ class Translator:
         if entry is None:
             channel = clean_text(_value(message, role.channel))
             tech, endpoint = split_channel(channel)
-            if tech in INTERNAL_TECHS:
+            if tech in INTERNAL_TECHS or channel.startswith(STORE_CHANNEL):
                 return None
             first = self._legs.get(linked)
             leg = self._id(unique)
@@ -426,8 +461,8 @@ class Translator:
             return
         entry = self._legs.pop(unique, None)
         if entry is None:
-            channel = _value(message, b"\r\nChannel: ")
-            if channel.partition(b"/")[0].decode("ascii", "replace") in INTERNAL_TECHS:
+            channel = clean_text(_value(message, b"\r\nChannel: "))
+            if split_channel(channel)[0] in INTERNAL_TECHS or channel.startswith(STORE_CHANNEL):
                 return
             leg = self._id(unique)
         else:
@@ -554,6 +589,21 @@ class Translator:
             queue = clean_text(_value(message, b"\r\nQueue: "), 80)
             facts.append(_new_foreign_queue_left(at=at, leg=entry.leg, queue=queue, abandoned=is_abandoned))
 
+    def _queue_member(self, message: bytes, at: float, facts: Facts) -> None:
+        if self._members is not None:
+            self._members.member_seen(
+                clean_text(_value(message, b"\r\nQueue: ")),
+                clean_text(_value(message, b"\r\nInterface: ")),
+                _value(message, b"\r\nPaused: ") == b"1",
+                _value(message, b"\r\nMembership: ") == b"static",
+            )
+
+    def _queue_member_removed(self, message: bytes, at: float, facts: Facts) -> None:
+        if self._members is not None:
+            self._members.member_gone(
+                clean_text(_value(message, b"\r\nQueue: ")), clean_text(_value(message, b"\r\nInterface: "))
+            )
+
     # ── what our dialplan says ────────────────────────────────────────────────────────────────────────────
 
     def _user_event(self, message: bytes, at: float, facts: Facts) -> None:
@@ -613,7 +663,14 @@ class Translator:
     def _recording(self, own: dict[bytes, bytes], leg: LegId, at: float, facts: Facts) -> None:
         file = clean_text(own.get(b"File", b""), 200)
         if _FILE.fullmatch(file):
-            facts.append(_new_recording_started(at=at, leg=leg, file=file))
+            basis = clean_text(own.get(b"Basis", b""), 20)
+            basis = basis if basis in RECORDING_BASES else ""
+            facts.append(_new_recording_started(at=at, leg=leg, file=file, basis=basis))
+
+    def _unrecorded(self, own: dict[bytes, bytes], leg: LegId, at: float, facts: Facts) -> None:
+        why = clean_text(own.get(b"Why", b""), 20)
+        if why in REFUSALS:
+            facts.append(_new_recording_refused(at=at, leg=leg, why=why))
 
     def _mix_monitor_mute(self, message: bytes, at: float, facts: Facts) -> None:
         entry = self._leg(message, at, facts)
@@ -621,6 +678,11 @@ class Translator:
             is_muted = _value(message, b"\r\nState: ") == b"1"
             make = _new_recording_paused if is_muted else _new_recording_resumed
             facts.append(make(at=at, leg=entry.leg))
+
+    def _mix_monitor_stop(self, message: bytes, at: float, facts: Facts) -> None:
+        entry = self._leg(message, at, facts)
+        if entry is not None:
+            facts.append(_new_recording_stopped(at=at, leg=entry.leg))
 
     # ── phones ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -663,20 +725,61 @@ def read_of(
     channels: Iterable[Mapping[str, str]],
     bridges: Iterable[Mapping[str, str]],
     devices: Iterable[Mapping[str, str]],
+    queues: Iterable[Mapping[str, str]] = (),
 ) -> PbxRead:
-    """The items of ``CoreShowChannels``, ``BridgeList`` and ``DeviceStateList`` as one reading, taken at ``at``
-    (Unix seconds)."""
+    """The items of ``CoreShowChannels``, ``BridgeList``, ``DeviceStateList`` and ``QueueStatus`` as one reading, taken
+    at ``at`` (Unix seconds)."""
     holding = {
         item.get("BridgeUniqueid", "")
         for item in bridges
         if item.get("BridgeTechnology", "").encode() == HOLDING_TECHNOLOGY
     }
+    states: dict[str, DeviceState] = {}
+    for item in devices:
+        endpoint = phone_of(item.get("Device", "").encode())
+        if endpoint:
+            states[endpoint] = DEVICE_STATES.get(item.get("State", "").encode(), DeviceState.UNKNOWN)
+    members: list[MemberSeen] = []
+    queued: list[QueuedSeen] = []
+    for item in queues:
+        queue = _our_queue(item.get("Queue", ""))
+        if queue is None:
+            continue
+        kind = item.get("Event")
+        endpoint = phone_of(item.get("Location", "").encode())
+        unique = clean_text(item.get("Uniqueid", ""), 150)
+        if kind == "QueueMember" and endpoint:
+            members.append(MemberSeen(queue=queue, endpoint=endpoint, is_paused=item.get("Paused") == "1"))
+        elif kind == "QueueEntry" and unique:
+            wait = item.get("Wait", "")
+            waited_s = min(float(wait), MAX_WAITED_S) if wait.isascii() and wait.isdigit() else 0.0
+            queued.append(QueuedSeen(leg=LegId(f"{pbx}/{unique}"), queue=queue, waited_s=waited_s))
+    return PbxRead(
+        at=at,
+        pbx=pbx,
+        legs=tuple(legs_of_channels(pbx, at, channels, holding)),
+        devices=tuple(states.items()),
+        members=tuple(members),
+        queued=tuple(queued),
+    )
+
+
+def _our_queue(name: str) -> QueueId | None:
+    """The queue of ours behind an ``app_queue`` queue; None for anybody else's."""
+    slug = name.removeprefix(FALLBACK_QUEUE_PREFIX)
+    return QueueId(slug) if slug != name and SLUG.match(slug) else None
+
+
+def legs_of_channels(
+    pbx: PbxId, at: float, channels: Iterable[Mapping[str, str]], holding: Container[str] = ()
+) -> list[LegSeen]:
+    """The items of ``CoreShowChannels``, taken at ``at``; ``holding``: ids of bridges in which one waits."""
     legs: list[LegSeen] = []
     for item in channels:
         channel = clean_text(item.get("Channel", ""))
         unique = clean_text(item.get("Uniqueid", ""), 150)
         tech, endpoint = split_channel(channel)
-        if not unique or tech in INTERNAL_TECHS:
+        if not unique or tech in INTERNAL_TECHS or channel.startswith(STORE_CHANNEL):
             continue
         bridge = clean_text(item.get("BridgeId", ""), 150)
         state = item.get("ChannelState", "").encode()
@@ -698,12 +801,7 @@ def read_of(
                 is_waiting=item.get("Context", "") == HOLD_CONTEXT,
             )
         )
-    states: dict[str, DeviceState] = {}
-    for item in devices:
-        endpoint = phone_of(item.get("Device", "").encode())
-        if endpoint:
-            states[endpoint] = DEVICE_STATES.get(item.get("State", "").encode(), DeviceState.UNKNOWN)
-    return PbxRead(at=at, pbx=pbx, legs=tuple(legs), devices=tuple(states.items()))
+    return legs
 
 
 def duration_s(text: str) -> float:

@@ -16,18 +16,37 @@ from cti.commands import (
     Command,
     HangUp,
     JoinLegs,
+    Member,
+    MirrorMembers,
+    MirrorSetting,
     PauseRecording,
+    ReadLegs,
     ReturnToHold,
     RingAgent,
     SendToHold,
     StartConsult,
+    StopRecording,
+    WithdrawCaller,
 )
-from cti.events import CommandFailed, Event, LegEnded, LegHeld, LegStarted, LinkLost, LinkUp, PbxRead
-from cti.ids import AgentId, InteractionId, LegId, PbxId
+from cti.events import (
+    CommandFailed,
+    Event,
+    LegEnded,
+    LegHeld,
+    LegsRead,
+    LegStarted,
+    LinkLost,
+    LinkUp,
+    MemberSeen,
+    PbxRead,
+)
+from cti.ids import AgentId, InteractionId, LegId, PbxId, QueueId
+from cti.routing.plan import RecordingPolicy
 from tests.asterisk.scripted_pbx import DEADLINE_S, GREETING, ScriptedPbx, Session
 
 PBX = PbxId("pbx1")
 CALLER = LegId("pbx1/100.1")
+SUPPORT = QueueId("support")
 AGENT = LegId("pbx1/100.2")
 THIRD = LegId("pbx1/100.3")
 SHOWN = {
@@ -37,13 +56,14 @@ SHOWN = {
     "Uniqueid": "100.1",
     "Linkedid": "100.1",
 }
+MEMBER = {"Location": "PJSIP/alice", "Paused": "1", "Membership": "dynamic"}
 RING = RingAgent(
     interaction=InteractionId("pbx1-100.1"),
     leg=CALLER,
     agent=AgentId("alice"),
     endpoint="alice",
     ring_timeout_s=15,
-    is_recorded=True,
+    recording=RecordingPolicy.ANNOUNCED,
 )
 
 
@@ -80,12 +100,21 @@ class Floor:
 async def serve_reading(session: Session, *meanwhile: bytes) -> None:
     """Answer what the switch asks after a login: the caller waits in the loop. ``meanwhile`` precedes the lists."""
     await session.answer(await session.wanted("CoreSettings"), AsteriskVersion="22.1")
-    lists = [await session.action() for _ in range(3)]
+    await answer_lists(session, *meanwhile)
+
+
+async def answer_lists(session: Session, *meanwhile: bytes) -> None:
+    """Answer the four lists of a reading: the caller waits in the loop, one phone is in one queue."""
+    lists = [await session.action() for _ in range(4)]
     await session.send(b"".join(event + b"\r\n\r\n" for event in meanwhile))
     for action in lists:
         await session.answer(action, EventList="start")
         if action["Action"] == "CoreShowChannels":
             await session.event("CoreShowChannel", ActionID=action["ActionID"], **SHOWN)
+        if action["Action"] == "QueueStatus":
+            for queue in ("callfloor-support", "callfloor-sales"):
+                await session.event("QueueParams", ActionID=action["ActionID"], Queue=queue)
+                await session.event("QueueMember", ActionID=action["ActionID"], Queue=queue, **MEMBER)
         await session.event(f"{action['Action']}Complete", ActionID=action["ActionID"], EventList="Complete")
 
 
@@ -138,6 +167,7 @@ async def test_after_a_login_the_link_is_up_then_the_state_is_read(floor: Floor,
     assert [type(fact) for fact in floor.facts] == [LinkUp, PbxRead]
     assert floor.facts[0] == LinkUp(at=1000.0, pbx=PBX, version="22.1")
     assert [(seen.leg, seen.is_waiting) for seen in floor.facts[1].legs] == [(CALLER, True)]
+    assert MemberSeen(queue=SUPPORT, endpoint="alice", is_paused=True) in floor.facts[1].members
 
 
 async def test_what_happens_during_the_reading_is_told_after_it(pbx: ScriptedPbx, floor: Floor) -> None:
@@ -209,7 +239,8 @@ async def test_a_refused_login_is_told_as_such(pbx: ScriptedPbx, floor: Floor) -
             [
                 setvar("100.1", "CF_ENDPOINT", "alice"),
                 setvar("100.1", "CF_RING_S", "15"),
-                setvar("100.1", "CF_RECORD", "1"),
+                setvar("100.1", "CF_SHOWN", ""),
+                setvar("100.1", "CF_RECORD", "announced"),
                 redirect("100.1", "callfloor-ring"),
             ],
         ),
@@ -226,13 +257,14 @@ async def test_a_refused_login_is_told_as_such(pbx: ScriptedPbx, floor: Floor) -
             ],
         ),
         (
-            StartConsult(leg=CALLER, agent_leg=AGENT, endpoint="bob", ring_timeout_s=20),
+            StartConsult(leg=CALLER, agent_leg=AGENT, endpoint="bob", ring_timeout_s=20, shown_as="pbx1-100.1"),
             [
                 setvar("100.1", "CF_WITH", "100.2"),
                 setvar("100.1", "CF_TARGET", ""),
                 setvar("100.2", "CF_WITH", "100.1"),
                 setvar("100.2", "CF_ENDPOINT", "bob"),
                 setvar("100.2", "CF_RING_S", "20"),
+                setvar("100.2", "CF_SHOWN", "pbx1-100.1"),
                 redirect("100.1", "callfloor-park", "100.2", "callfloor-consult"),
             ],
         ),
@@ -243,6 +275,14 @@ async def test_a_refused_login_is_told_as_such(pbx: ScriptedPbx, floor: Floor) -
         (
             PauseRecording(leg=CALLER, is_paused=True),
             [{"Action": "MixMonitorMute", "Channel": "100.1", "Direction": "both", "State": "1"}],
+        ),
+        (
+            StopRecording(leg=CALLER),
+            [setvar("100.1", "CF_CONSENT", "no"), {"Action": "StopMixMonitor", "Channel": "100.1"}],
+        ),
+        (
+            WithdrawCaller(leg=CALLER, queue=SUPPORT),
+            [{"Action": "QueueWithdrawCaller", "Queue": "callfloor-support", "Caller": "PJSIP/trunk-1"}],
         ),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Command) else "",
@@ -256,14 +296,18 @@ async def test_each_command_says_what_the_dialplan_expects(
 
 async def test_an_offer_is_accepted_in_the_name_of_the_last_beat(floor: Floor, session: Session) -> None:
     floor.switch.carry_out(Beat(pbx=PBX, boot="b7", count=1))
-    floor.switch.carry_out(AcceptOffer(leg=CALLER))
-    assert (await carried_out(session, 2))[1] == setvar("100.1", "CF_ACK", "b7")
+    floor.switch.carry_out(AcceptOffer(leg=CALLER, queue="sales"))
+    assert (await carried_out(session, 3))[1:] == [
+        setvar("100.1", "CF_QUEUE", "sales"),
+        setvar("100.1", "CF_ACK", "b7"),
+    ]
 
 
 async def test_nobody_is_rung_when_a_variable_could_not_be_set(floor: Floor, session: Session) -> None:
     floor.switch.carry_out(RING)
     await session.answer(await session.action())
     await session.answer(await session.action(), "Error", Message="Permission denied")
+    await session.answer(await session.action())
     await session.answer(await session.action())
     failed = await floor.told(CommandFailed)
     assert (failed.command, failed.leg, failed.interaction, failed.why) == (
@@ -276,12 +320,114 @@ async def test_nobody_is_rung_when_a_variable_could_not_be_set(floor: Floor, ses
     assert (await session.action())["Variable"] == "CALLFLOOR_BEAT"
 
 
+async def test_of_the_members_of_a_queue_only_the_differences_are_sent(floor: Floor, session: Session) -> None:
+    def mirror(*members: Member) -> None:
+        floor.switch.carry_out(MirrorMembers(pbx=PBX, queue=SUPPORT, members=members))
+
+    mirror(Member("alice", True))
+    mirror(Member("alice", False), Member("bob", True))
+    assert await carried_out(session, 2) == [
+        {"Action": "QueuePause", "Queue": "callfloor-support", "Interface": "PJSIP/alice", "Paused": "false"},
+        {
+            "Action": "QueueAdd",
+            "Queue": "callfloor-support",
+            "Interface": "PJSIP/bob",
+            "MemberName": "bob",
+            "Paused": "true",
+        },
+    ]
+    # The dialplan, or somebody else, takes one out.
+    await session.event("QueueMemberRemoved", Queue="callfloor-support", Interface="PJSIP/alice")
+    await session.event("Hold", Channel="PJSIP/trunk-1", Uniqueid="100.1", Linkedid="100.1")
+    await floor.told(LegHeld)
+    mirror(Member("alice", False))
+    assert [(action["Action"], action["Interface"]) for action in await carried_out(session, 2)] == [
+        ("QueueAdd", "PJSIP/alice"),
+        ("QueueRemove", "PJSIP/bob"),
+    ]
+
+
+async def test_many_mirrors_leave_the_line_free_for_what_is_urgent(floor: Floor, session: Session) -> None:
+    for number in range(50):
+        floor.switch.carry_out(MirrorSetting(pbx=PBX, key=f"route/{number}", value="sales"))
+    floor.switch.carry_out(Beat(pbx=PBX, boot="b", count=1))
+    before = 0
+    while (await session.action())["Action"] != "Setvar":
+        before += 1
+    assert before <= 4
+
+
+async def test_a_queue_that_the_pbx_does_not_have_is_told_once(floor: Floor, session: Session) -> None:
+    for endpoint in ("alice", "bob"):
+        mirror = MirrorMembers(pbx=PBX, queue=QueueId("nowhere"), members=(Member(endpoint, False),))
+        floor.switch.carry_out(mirror)
+        looked = await session.wanted("QueueStatus")
+        assert looked["Queue"] == "callfloor-nowhere"
+        await session.answer(looked, EventList="start")
+        await session.event("QueueStatusComplete", ActionID=looked["ActionID"], EventList="Complete")
+    floor.switch.carry_out(HangUp(leg=CALLER))
+    await carried_out(session, 1)
+    assert [fact.why for fact in floor.facts if isinstance(fact, CommandFailed)] == ["refused"]
+
+
+async def test_a_setting_that_the_pbx_keeps_already_is_not_written(floor: Floor, session: Session) -> None:
+    for stored in ("sales", "support"):
+        floor.switch.carry_out(MirrorSetting(pbx=PBX, key="route/4930555", value="sales"))
+        asked = await session.action()
+        assert (asked["Action"], asked["Family"], asked["Key"]) == ("DBGet", "callfloor", "route/4930555")
+        await session.answer(asked, EventList="start")
+        await session.event("DBGetResponse", ActionID=asked["ActionID"], Val=stored)
+        await session.event("DBGetComplete", ActionID=asked["ActionID"], EventList="Complete")
+    (written,) = await carried_out(session, 1)
+    assert (written["Action"], written["Channel"]) == ("Originate", "Local/s@callfloor-mirror/n")
+
+
+async def test_a_leg_that_starts_while_the_legs_are_read_is_among_them(floor: Floor, session: Session) -> None:
+    floor.switch.carry_out(ReadLegs(pbx=PBX))
+    asked = await session.wanted("CoreShowChannels")
+    await session.answer(asked, EventList="start")
+    await session.event("CoreShowChannel", ActionID=asked["ActionID"], **SHOWN)
+    await session.event("Newchannel", Channel="PJSIP/a-1", Uniqueid="100.9", Linkedid="100.9")
+    await session.event("CoreShowChannelsComplete", ActionID=asked["ActionID"], EventList="Complete")
+    assert (await floor.told(LegsRead)).legs == (CALLER, LegId("pbx1/100.9"))
+
+
+async def test_everything_is_read_anew_when_it_is_asked_for(floor: Floor, session: Session) -> None:
+    floor.switch.carry_out(ReadLegs(pbx=PBX, is_full=True))
+    floor.switch.carry_out(ReadLegs(pbx=PBX, is_full=True))  # the reading under way is as good
+    await answer_lists(
+        session, b"Event: Hangup\r\nChannel: PJSIP/trunk-1\r\nUniqueid: 100.1\r\nLinkedid: 100.1\r\nCause: 16"
+    )
+    await floor.told(LegEnded)
+    assert [type(fact) for fact in floor.facts] == [LinkUp, PbxRead, PbxRead, LegEnded]
+
+
+async def test_what_was_missed_during_a_stall_is_read_and_not_decided_upon(
+    pbx: ScriptedPbx, floor: Floor, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cti.asterisk.switch.OUT_OF_TOUCH_S", 0.05)
+    floor.switch.carry_out(Beat(pbx=PBX, boot="b", count=1))
+    floor.switch.carry_out(RING)
+    asked = [await session.action() for _ in range(5)]
+    await asyncio.sleep(0.1)  # the stall itself
+    held = b"Event: Hold\r\nChannel: PJSIP/trunk-1\r\nUniqueid: 100.1\r\nLinkedid: 100.1\r\n\r\n"
+    answers = [f"Response: Success\r\nActionID: {action['ActionID']}\r\n\r\n".encode() for action in asked]
+    await session.send(held + b"".join(answers))
+    assert (await floor.told(LinkLost)).why == "silent"
+    again = await pbx.session()
+    await again.log_in()
+    await serve_reading(again)
+    await floor.told(PbxRead, 2)
+    assert not [fact for fact in floor.facts if isinstance(fact, LegHeld)]
+    assert (await floor.told(CommandFailed)).command == "RingAgent"
+
+
 async def test_commands_for_the_same_leg_keep_their_order(floor: Floor, session: Session) -> None:
     floor.switch.carry_out(RING)
     floor.switch.carry_out(ReturnToHold(leg=CALLER))
     floor.switch.carry_out(HangUp(leg=CALLER))
-    names = [(action["Action"], action.get("Context", "")) for action in await carried_out(session, 7)]
-    assert names[3:] == [("Redirect", "callfloor-ring"), ("Setvar", ""), ("Redirect", "callfloor-hold"), ("Hangup", "")]
+    names = [(action["Action"], action.get("Context", "")) for action in await carried_out(session, 8)]
+    assert names[4:] == [("Redirect", "callfloor-ring"), ("Setvar", ""), ("Redirect", "callfloor-hold"), ("Hangup", "")]
 
 
 async def test_a_caller_is_moved_although_the_agents_leg_is_gone(floor: Floor, session: Session) -> None:
@@ -322,6 +468,11 @@ async def test_a_command_without_a_link_fails_and_a_beat_is_silent(floor: Floor)
         (StartConsult(leg=CALLER, agent_leg=AGENT, endpoint="bob&PJSIP/lead", ring_timeout_s=5), "bad_value"),
         (StartConsult(leg=CALLER, agent_leg=AGENT, endpoint="bob", ring_timeout_s=0), "bad_value"),
         (JoinLegs(leg=CALLER, to=LegId("pbx1/x,F(evil)")), "bad_value"),
+        (MirrorSetting(pbx=PBX, key="route/1,CF_VALUE=x", value="sales"), "bad_value"),
+        (MirrorSetting(pbx=PBX, key="route/1", value="a,b"), "bad_value"),
+        (MirrorMembers(pbx=PBX, queue=QueueId("a b"), members=()), "bad_value"),
+        (MirrorMembers(pbx=PBX, queue=SUPPORT, members=(Member("a&PJSIP/b", False),)), "bad_value"),
+        (WithdrawCaller(leg=THIRD, queue=SUPPORT), "no_such_leg"),
         (AcceptOffer(leg=CALLER), "bad_value"),  # no beat was ever sent
         (HangUp(leg=LegId("pbx2/100.1")), "no_such_leg"),
         (Beat(pbx=PBX, boot="a:b", count=1), "bad_value"),
