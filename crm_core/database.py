@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import alembic.command
 import alembic.config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import event, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 MIGRATION_LOCK = 0x63616C6C666C6F6F
 BUSY_TIMEOUT_MS = 10_000
+_PASSING = frozenset({"08", "53", "57"})
+"""Classes of SQLSTATE that pass by themselves: the connection, resources, an operator's doing (also starting up)."""
 
 
 class Database:
@@ -146,6 +151,13 @@ class Database:
             return False
         return True
 
+    async def stored_schema(self) -> str | None:
+        """The revision of the stored schema, None for an empty database. No SQLite file is made by asking."""
+        if self.is_sqlite and not await asyncio.to_thread(Path(str(self.url.database)).exists):
+            return None
+        async with self.read() as connection:
+            return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+
     async def migrate(self) -> None:
         """Bring the schema to this version. Safe when several processes start at once. A new SQLite file can be read by
         its owner only, and so are those that SQLite puts beside it."""
@@ -157,8 +169,31 @@ class Database:
             await connection.run_sync(_upgrade)
 
 
-def _upgrade(connection: Connection) -> None:
+def is_away(error: BaseException) -> bool:
+    """Whether an error says that the database can't be had now, as opposed to something that stays wrong until somebody
+    changes it (a password, a schema)."""
+    if isinstance(error, OSError | TimeoutError | PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    if state:
+        return str(state)[:2] in _PASSING
+    return error.connection_invalidated or any(word in str(error.orig) for word in ("locked", "connection was closed"))
+
+
+def known_schema() -> str:
+    """The revision of the schema that this version of the program works with."""
+    return ScriptDirectory.from_config(_alembic()).get_current_head() or ""
+
+
+def _alembic() -> alembic.config.Config:
     config = alembic.config.Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    config = _alembic()
     config.attributes["connection"] = connection
     alembic.command.upgrade(config, "head")

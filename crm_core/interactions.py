@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InteractionRow:
     """One interaction as it stands. Times: Unix seconds; ``agent``: who talked last; ``candidates``: the customers that
-    it could have been; ``match_how``: how they were found; ``chosen_by``: the agent who chose the customer."""
+    it could have been; ``match_how``: how they were found; ``chosen_by``: the agent who chose the customer;
+    ``recording_basis``: why it is, or is not, recorded (``announced``, ``consent``; ``off``, ``no_consent``,
+    ``objected``, ``unannounced``)."""
 
     id: str
     direction: str
@@ -68,6 +70,7 @@ class InteractionRow:
     note: str = ""
     match_how: str = ""
     chosen_by: str = ""
+    recording_basis: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,8 @@ class DecisionRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingRow:
     """One recording as ordered. ``file``: relative to the recording folder; ``paused``: (from, to) spans in Unix
-    seconds, ``to`` None while it lasts; ``ended_at``: from when on the file will not grow."""
+    seconds, ``to`` None while it lasts; ``ended_at``: from when on the file will not grow; ``basis``: ``announced`` or
+    ``consent``; ``objected_at``: the caller took it back."""
 
     file: str
     interaction: str
@@ -111,6 +115,8 @@ class RecordingRow:
     leg: str = ""
     ended_at: float | None = None
     paused: tuple[tuple[float, float | None], ...] = ()
+    basis: str = ""
+    objected_at: float | None = None
 
 
 # Widths of columns; what a network sends may be longer.
@@ -185,6 +191,39 @@ async def write(
     await _put(connection, interaction_leg, legs)
     await _put(connection, interaction_decision, decisions)
     await _put(connection, recording, recordings)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the database holds of some interactions: rows by their keys."""
+
+    interactions: dict[str, InteractionRow]
+    legs: dict[str, LegRow]
+    recordings: dict[str, RecordingRow]
+
+
+async def kept(connection: AsyncConnection, ids: Sequence[str]) -> Kept:
+    """The rows of these interactions, those that were merged into others left out."""
+
+    async def rows(table: Table, column: Any, kind: type, *conditions: Any) -> list[Any]:
+        if not ids:
+            return []
+        columns = [table.c[name] for name in _COLUMNS[kind]]
+        found = await connection.execute(select(*columns).where(column.in_(ids), *conditions))
+        return [kind(**{name: _tupled(value) for name, value in row.items()}) for row in found.mappings()]
+
+    return Kept(
+        {
+            row.id: row
+            for row in await rows(interaction, interaction.c.id, InteractionRow, interaction.c.merged_into.is_(None))
+        },
+        {row.id: row for row in await rows(interaction_leg, interaction_leg.c.interaction, LegRow)},
+        {row.file: row for row in await rows(recording, recording.c.interaction, RecordingRow)},
+    )
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(_tupled(one) for one in value) if isinstance(value, list) else value
 
 
 async def merge(connection: AsyncConnection, gone: str, into: str) -> None:

@@ -128,7 +128,7 @@ class Journal:
         self._begin(self._segment + 1)
 
     def _begin(self, segment: int) -> None:
-        path = self.folder / f"{segment:08d}.journal"
+        path = path_of(self.folder, segment)
         try:
             self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o640)
         except OSError as error:
@@ -151,13 +151,35 @@ def segments_of(folder: Path) -> list[int]:
     return sorted(int(path.stem) for path in folder.glob("*.journal") if path.stem.isdigit())
 
 
+def path_of(folder: Path, segment: int) -> Path:
+    """The file of a segment."""
+    return folder / f"{segment:08d}.journal"
+
+
+def segment_at(folder: Path, at: float) -> int:
+    """The segment in which to begin to read what happened since ``at`` (Unix seconds): the last one whose first fact is
+    older, or the first there is."""
+    chosen = 0
+    for segment in segments_of(folder):
+        began_at = next((fact.at for _, fact in read(folder, Position(segment, 0))), None)
+        if began_at is None or began_at > at:
+            break
+        chosen = segment
+    return chosen
+
+
 def read(folder: Path, since: Position = START) -> Iterator[tuple[Position, Event]]:
     """All facts behind ``since`` with the position behind each; passes over what is torn or of an unknown class."""
     for segment in segments_of(folder):
         if segment < since.segment:
             continue
         offset = since.offset if segment == since.segment else 0
-        with (folder / f"{segment:08d}.journal").open("rb") as file:
+        try:
+            file = path_of(folder, segment).open("rb")
+        except FileNotFoundError:
+            # Removed meanwhile: the database holds what it told.
+            continue
+        with file:
             file.seek(offset)
             for line in file:
                 if not line.endswith(b"\n"):

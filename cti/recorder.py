@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crm_core import interactions, phones
+from crm_core import interactions, phones, recordings
 from crm_core.database import Database
-from crm_core.interactions import DecisionRow, InteractionRow, LegRow, RecordingRow
+from crm_core.interactions import DecisionRow, InteractionRow, Kept, LegRow, RecordingRow
 from cti import journal
-from cti.events import Event
+from cti.events import CallRecorded, DialOutcome, Event, RecordedLeg
 from cti.ids import AgentId, InteractionId, PbxId
 from cti.interaction import Leg, LegRole
 from cti.journal import START, Position
@@ -34,6 +35,12 @@ GATHER_S = 0.5
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 15.0
 MOST_PER_WRITE = 25
 """Interactions in one transaction: few enough that making their rows does not hold up a pop."""
+
+REBUILD_EVERY = 5_000
+"""Facts that are read between two times of writing in a rebuild."""
+LATE_WORD_S = 300.0
+"""Something may be told of an interaction so long after its end."""
+MOST_DIFFERENCES = 20
 
 DATABASE_AWAY = (SQLAlchemyError, OSError, TimeoutError)
 """What the drivers raise while the database can't be had."""
@@ -62,6 +69,8 @@ class Recorder:
         self._is_due = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._is_closing = False
+        self.written = START
+        """Everything in the journal before this is in the database."""
         self.is_behind = False
         """The database can't be reached: what happened waits in memory and in the journal."""
 
@@ -140,25 +149,20 @@ class Recorder:
     async def _write_all(self, position: Position) -> None:
         while self._changed:
             await self._write(set(list(self._changed)[:MOST_PER_WRITE]))
+        oldest = self._stories.oldest()
+        safe = position if oldest is None else min(oldest, position)
         async with self._database.begin() as connection:
-            await self._set_position(connection, position)
+            await interactions.set_position(connection, READER, str(safe.segment), safe.offset, at=self._clock())
+        self.written = safe
 
     async def _write(self, chosen: set[InteractionId]) -> None:
         stories = [self._stories.stories[one] for one in chosen if one in self._stories.stories]
-        rows = [self._interaction(story) for story in stories]
-        legs = [row for story in stories for row in _legs(story)]
         decided = {story.id: len(story.decisions) for story in stories}
-        decisions = [row for story in stories for row in _decisions(story)]
-        recordings = [row for story in stories for row in _recordings(story)]
-        merged = [(story.id, story.merged_into) for story in stories if story.merged_into is not None]
+        rows = self._rows(chosen)
         self._changed -= chosen
         try:
             async with self._database.begin() as connection:
-                await interactions.write(
-                    connection, interactions=rows, legs=legs, decisions=decisions, recordings=recordings
-                )
-                for gone, into in merged:
-                    await interactions.merge(connection, gone, into)
+                await _put(connection, rows)
         except BaseException:
             self._changed |= chosen
             raise
@@ -167,10 +171,53 @@ class Recorder:
         # Told and not changed again while it was being written.
         self._stories.forget_told(chosen - self._changed)
 
-    async def _set_position(self, connection: AsyncConnection, position: Position) -> None:
-        oldest = self._stories.oldest()
-        safe = position if oldest is None else min(oldest, position)
-        await interactions.set_position(connection, READER, str(safe.segment), safe.offset, at=self._clock())
+    def _rows(self, chosen: set[InteractionId]) -> _Rows:
+        stories = [self._stories.stories[one] for one in chosen if one in self._stories.stories]
+        return _Rows(
+            interactions=[self._interaction(story) for story in stories],
+            legs=[row for story in stories for row in _legs(story)],
+            decisions=[row for story in stories for row in _decisions(story)],
+            recordings=[row for story in stories for row in _recordings(story)],
+            merged=[(story.id, story.merged_into) for story in stories if story.merged_into is not None],
+            recorded=[story for story in stories if story.recorded is not None],
+        )
+
+    # ── anew ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def rebuild(self, folder: Path, *, since_at: float = 0.0, is_dry: bool = False) -> Rebuilt:
+        """Write all interactions of the journal that began since ``since_at`` (Unix seconds) and are over anew; with
+        ``is_dry`` only look what would change. Those under way are left to the recorder that runs. A recorder that
+        rebuilds does nothing else before or after. Raises what the database's driver raises."""
+        found = Rebuilt()
+        for _, fact in journal.read(folder, Position(journal.segment_at(folder, since_at), 0)):
+            found.facts += 1
+            self._changed |= self._stories.take(fact, before=START)
+            if found.facts % REBUILD_EVERY == 0:
+                await self._rebuild_told(found, since_at, fact.at - LATE_WORD_S, is_dry=is_dry)
+        await self._rebuild_told(found, since_at, None, is_dry=is_dry)
+        found.unfinished = len(self._stories.stories)
+        return found
+
+    async def _rebuild_told(self, found: Rebuilt, since_at: float, before: float | None, *, is_dry: bool) -> None:
+        """Write what is told; what ended after ``before`` may still be added to."""
+        told = [
+            story.id
+            for story in self._stories.stories.values()
+            if story.is_told and (before is None or (story.ended_at or 0.0) < before)
+        ]
+        for start in range(0, len(told), MOST_PER_WRITE):
+            part = set(told[start : start + MOST_PER_WRITE])
+            rows = self._rows(part)
+            rows.only_since(since_at)
+            ids = [row.id for row in rows.interactions]
+            async with self._database.begin() as connection:
+                was = await interactions.kept(connection, ids)
+                attempt = await connection.begin_nested()
+                await _put(connection, rows)
+                found.compare(was, await interactions.kept(connection, ids))
+                await (attempt.rollback() if is_dry else attempt.commit())
+            self._changed -= part
+            self._stories.forget_told(part)
 
     def _interaction(self, story: Story) -> InteractionRow:
         number = phones.parse_number(story.ani, self._region)
@@ -208,7 +255,170 @@ class Recorder:
             note=story.note,
             match_how=story.how,
             chosen_by=story.chosen_by,
+            recording_basis=story.recording_basis,
         )
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What one transaction writes, made before it begins: a story may change while the database is waited for."""
+
+    interactions: list[InteractionRow]
+    legs: list[LegRow]
+    decisions: list[DecisionRow]
+    recordings: list[RecordingRow]
+    merged: list[tuple[InteractionId, InteractionId]]
+    recorded: list[Story]
+
+    def only_since(self, at: float) -> None:
+        """Leave out the interactions that began before, with all that is theirs."""
+        left_out = {row.id for row in self.interactions if row.started_at < at}
+        if not left_out:
+            return
+        self.interactions = [row for row in self.interactions if row.id not in left_out]
+        self.legs = [row for row in self.legs if row.interaction not in left_out]
+        self.decisions = [row for row in self.decisions if row.interaction not in left_out]
+        self.recordings = [row for row in self.recordings if row.interaction not in left_out]
+        self.merged = [(gone, into) for gone, into in self.merged if gone not in left_out]
+        self.recorded = [story for story in self.recorded if story.id not in left_out]
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What a rebuild found. ``new``, ``changed``, ``same``: interactions that were not there, that differed, that stood
+    as the journal tells them; ``unfinished``: that are not over."""
+
+    facts: int = 0
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    unfinished: int = 0
+    differences: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Interaction → the columns that differed, of the first ones that did."""
+
+    def compare(self, was: Kept, now: Kept) -> None:
+        """Count what writing changed."""
+        for one, row in now.interactions.items():
+            before = was.interactions.get(one)
+            if before is None:
+                self.new += 1
+                continue
+            columns = [name for name, value in asdict(row).items() if getattr(before, name) != value]
+            if _legs_of(was, one) != _legs_of(now, one):
+                columns.append("legs")
+            if not columns:
+                self.same += 1
+                continue
+            self.changed += 1
+            if len(self.differences) < MOST_DIFFERENCES:
+                self.differences[one] = tuple(columns)
+
+
+def _legs_of(kept: Kept, interaction: str) -> dict[str, LegRow]:
+    return {leg.id: leg for leg in kept.legs.values() if leg.interaction == interaction}
+
+
+async def _put(connection: AsyncConnection, rows: _Rows) -> None:
+    grown: list[str] = []
+    if rows.recorded:
+        known = await interactions.kept(connection, [story.id for story in rows.recorded])
+        alone = {str(story.id): story.recorded for story in rows.recorded if story.is_alone}
+        rows.interactions = [_over(known, row, alone.get(row.id)) for row in rows.interactions]
+        live = {leg.id: leg for leg in rows.legs}
+        told = [leg for story in rows.recorded if story.recorded is not None for leg in story.recorded.legs]
+        homes = {leg.leg: story.id for story in rows.recorded if story.recorded for leg in story.recorded.legs}
+        for leg in told:
+            live[leg.leg] = _leg_over(live.get(leg.leg) or known.legs.get(leg.leg), leg, homes[leg.leg])
+        rows.legs = list(live.values())
+        rows.recordings = [_recording_over(known.recordings.get(row.file), row) for row in rows.recordings]
+        grown = [
+            row.file
+            for row in rows.recordings
+            if row.file in known.recordings and known.recordings[row.file].ended_at != row.ended_at
+        ]
+    await interactions.write(
+        connection,
+        interactions=rows.interactions,
+        legs=rows.legs,
+        decisions=rows.decisions,
+        recordings=rows.recordings,
+    )
+    if grown:
+        await recordings.look_again(connection, grown)
+    merged = [(gone, story.id) for story in rows.recorded if story.recorded for gone in story.recorded.merged]
+    for gone, into in (*rows.merged, *merged):
+        await interactions.merge(connection, gone, into)
+
+
+def _over(known: Kept, row: InteractionRow, recorded: CallRecorded | None) -> InteractionRow:
+    """A row made of the PBX's record alone, over what was written of the interaction before: what people and the
+    routing added to it stays."""
+    was = known.interactions.get(row.id)
+    if was is None or recorded is None:
+        return row
+    if not recorded.was_offered:
+        row = replace(
+            row, ani_e164=was.ani_e164, ani_raw=was.ani_raw, ani_name=was.ani_name, is_withheld=was.is_withheld
+        )
+    was_found = bool(was.chosen_by or was.match_how or was.party_id is not None)
+    was_heard = was.answered_at is not None and row.answered_at is None
+    return replace(
+        row,
+        direction=was.direction,
+        party_id=was.party_id if was_found else row.party_id,
+        candidates=was.candidates if was_found else row.candidates,
+        match_how=was.match_how if was_found else row.match_how,
+        chosen_by=was.chosen_by,
+        queue=row.queue or was.queue,
+        dnis=row.dnis or was.dnis,
+        account=row.account or was.account,
+        choice=row.choice or was.choice,
+        language=row.language or was.language,
+        queued_at=row.queued_at if row.queued_at is not None else was.queued_at,
+        agent=was.agent if was_heard else row.agent,
+        from_agent=was.from_agent if was_heard else row.from_agent,
+        answered_at=was.answered_at if was_heard else row.answered_at,
+        wait_s=was.wait_s if was_heard or row.wait_s is None else row.wait_s,
+        talk_s=was.talk_s if was_heard else row.talk_s,
+        hold_s=was.hold_s if was_heard else _most(was.hold_s, row.hold_s),
+        wrap_up_s=was.wrap_up_s if was.wrap_up_s is not None else row.wrap_up_s,
+        outcome=was.outcome if was_heard else row.outcome,
+        disposition=was.disposition,
+        note=was.note,
+        recording_basis=row.recording_basis or was.recording_basis,
+    )
+
+
+def _most(one: float | None, two: float | None) -> float | None:
+    return max((value for value in (one, two) if value is not None), default=None)
+
+
+def _leg_over(was: LegRow | None, recorded: RecordedLeg, interaction: InteractionId) -> LegRow:
+    """A leg as the PBX's record has it. When it rang, and how a ring ended, was heard better live."""
+    outcome = recorded.outcome
+    if was is not None and was.outcome and outcome in ("", DialOutcome.CANCELLED):
+        outcome = was.outcome
+    return LegRow(
+        id=recorded.leg,
+        interaction=interaction,
+        role=recorded.role,
+        started_at=recorded.started_at,
+        agent=recorded.agent,
+        endpoint=recorded.endpoint,
+        number=recorded.number,
+        ringing_at=was.ringing_at if was is not None else None,
+        answered_at=recorded.answered_at,
+        ended_at=recorded.ended_at,
+        outcome=outcome,
+        cause=recorded.cause,
+    )
+
+
+def _recording_over(was: RecordingRow | None, row: RecordingRow) -> RecordingRow:
+    if was is None:
+        return row
+    row = replace(row, basis=row.basis or was.basis, objected_at=row.objected_at or was.objected_at)
+    return row if row.paused else replace(row, started_at=was.started_at, paused=was.paused)
 
 
 def _legs(story: Story) -> Iterable[LegRow]:
@@ -259,4 +469,6 @@ def _recordings(story: Story) -> Iterable[RecordingRow]:
             leg=tape.leg,
             ended_at=tape.ended_at,
             paused=tuple(tape.paused),
+            basis=tape.basis,
+            objected_at=tape.objected_at,
         )

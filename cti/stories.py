@@ -25,6 +25,8 @@ class Tape:
     started_at: float
     ended_at: float | None = None
     paused: list[tuple[float, float | None]] = field(default_factory=list)
+    basis: str = ""
+    objected_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class Story:
     candidates: tuple[int, ...] = ()
     how: str = ""
     chosen_by: str = ""
+    recording_basis: str = ""
     note: str = ""
     disposition: str = ""
     merged_into: InteractionId | None = None
@@ -65,6 +68,10 @@ class Story:
     """How many of the decisions are in the database; they never change."""
     tapes: list[Tape] = field(default_factory=list)
     live: Interaction | None = None
+    recorded: e.CallRecorded | None = None
+    """The PBX's own record of it, once it was needed: goes before everything about times and legs that was heard."""
+    is_alone: bool = False
+    """Known from that record alone; what else the database knows of it stays."""
     talking: dict[AgentId, float] = field(default_factory=dict)
     talk_since: float | None = None
     held_since: float | None = None
@@ -98,6 +105,7 @@ class Stories:
             e.NoteSaved: self._note_saved,
             e.DispositionSet: self._disposition_set,
             e.RecordingChanged: self._recording_changed,
+            e.CallRecorded: self._recorded,
         }
 
     def take(self, fact: Event, *, before: Position) -> set[InteractionId]:
@@ -112,8 +120,9 @@ class Stories:
             if home is not None and home.id in self.stories:
                 self.stories[home.id].live = home
                 changed.add(home.id)
-        if isinstance(fact, e.InteractionStarted) and fact.interaction not in self.stories:
-            self.stories[fact.interaction] = Story(fact.interaction, before)
+        if isinstance(fact, e.InteractionStarted | e.CallRecorded) and fact.interaction not in self.stories:
+            is_alone = isinstance(fact, e.CallRecorded)
+            self.stories[fact.interaction] = Story(fact.interaction, before, is_alone=is_alone)
         handler = self._handlers.get(type(fact))
         if handler is not None:
             changed.update(handler(fact))
@@ -137,13 +146,19 @@ class Stories:
         if story is not None:
             yield story
 
+    def _heard(self, interaction: InteractionId) -> Iterator[Story]:
+        """As ``_of``, for facts that a record of the whole call goes before."""
+        return (story for story in self._of(interaction) if story.recorded is None)
+
     def _started(self, fact: e.InteractionStarted) -> Iterator[InteractionId]:
         story = self.stories[fact.interaction]
         story.direction = fact.direction
         story.ani, story.ani_name, story.is_withheld = fact.ani, fact.ani_name, fact.is_withheld
         story.dnis, story.account, story.choice, story.language = fact.dnis, fact.account, fact.choice, fact.language
-        story.started_at = story.started_at or fact.at
         story.live = self._conversations.get(fact.interaction)
+        # Told when it was clear what it is; begun when its first leg was.
+        began_at = story.live.started_at if story.live is not None else fact.at
+        story.started_at = story.started_at or min(began_at, fact.at)
         yield story.id
 
     def _merged(self, fact: e.InteractionMerged) -> Iterator[InteractionId]:
@@ -160,7 +175,7 @@ class Stories:
             yield story.id
 
     def _queued(self, fact: e.InteractionQueued) -> Iterator[InteractionId]:
-        for story in self._of(fact.interaction):
+        for story in self._heard(fact.interaction):
             story.queue = fact.queue
             story.queued_at = fact.queued_at if story.queued_at is None else story.queued_at
             yield story.id
@@ -171,7 +186,7 @@ class Stories:
             yield story.id
 
     def _joined(self, fact: e.AgentJoined) -> Iterator[InteractionId]:
-        for story in self._of(fact.interaction):
+        for story in self._heard(fact.interaction):
             if fact.role != "talk":
                 continue
             if story.answered_at is None:
@@ -185,7 +200,7 @@ class Stories:
             yield story.id
 
     def _left(self, fact: e.AgentLeft) -> Iterator[InteractionId]:
-        for story in self._of(fact.interaction):
+        for story in self._heard(fact.interaction):
             story.talking.pop(fact.agent, None)
             if not story.talking and story.talk_since is not None:
                 story.talk_s += max(0.0, fact.at - story.talk_since)
@@ -193,7 +208,7 @@ class Stories:
             yield story.id
 
     def _held(self, fact: e.InteractionHeld) -> Iterator[InteractionId]:
-        for story in self._of(fact.interaction):
+        for story in self._heard(fact.interaction):
             if fact.is_held and story.held_since is None:
                 story.held_since = fact.at
             elif not fact.is_held and story.held_since is not None:
@@ -238,11 +253,18 @@ class Stories:
 
     def _recording_changed(self, fact: e.RecordingChanged) -> Iterator[InteractionId]:
         for story in self._of(fact.interaction):
+            story.recording_basis = fact.basis or story.recording_basis
             tape = next((one for one in story.tapes if one.file == fact.file), None)
-            if tape is None:
+            if tape is None and fact.file:
                 leg = story.live.recorded_leg if story.live is not None else None
-                tape = Tape(fact.file, leg or LegId(""), fact.at)
+                tape = Tape(fact.file, leg or LegId(""), fact.at, basis=fact.basis)
                 story.tapes.append(tape)
+            if tape is None:
+                yield story.id
+                continue
+            if fact.basis == "objected":
+                for one in story.tapes:
+                    one.objected_at = one.objected_at or fact.at
             is_paused = bool(tape.paused) and tape.paused[-1][1] is None
             if fact.state == "paused" and not is_paused:
                 tape.paused.append((fact.at, None))
@@ -253,7 +275,7 @@ class Stories:
             yield story.id
 
     def _ended(self, fact: e.InteractionEnded) -> Iterator[InteractionId]:
-        for story in self._of(fact.interaction):
+        for story in self._heard(fact.interaction):
             story.ended_at = fact.at
             story.outcome = fact.outcome
             if story.talk_since is not None:
@@ -266,4 +288,39 @@ class Stories:
                 tape.ended_at = tape.ended_at or fact.at
                 if tape.paused and tape.paused[-1][1] is None:
                     tape.paused[-1] = (tape.paused[-1][0], fact.at)
+            yield story.id
+
+    def _recorded(self, fact: e.CallRecorded) -> Iterator[InteractionId]:
+        for gone in fact.merged:
+            for story in self._of(gone):
+                story.merged_into = fact.interaction
+                story.ended_at = story.ended_at or fact.ended_at
+                story.wrapping_up.clear()
+                yield story.id
+        for story in self._of(fact.interaction):
+            story.recorded = fact
+            if story.is_alone:
+                story.direction = fact.direction
+            if story.is_alone or fact.was_offered:
+                story.ani, story.ani_name, story.is_withheld = fact.ani, fact.ani_name, fact.is_withheld
+                story.dnis, story.account = fact.dnis, fact.account
+                story.choice, story.language = fact.choice, fact.language
+            story.started_at, story.ended_at, story.outcome = fact.started_at, fact.ended_at, fact.outcome
+            story.queue = fact.queue or story.queue
+            story.queued_at = fact.queued_at if fact.queued_at is not None else story.queued_at
+            if fact.answered_at is not None or story.answered_at is None:
+                story.answered_at, story.agent, story.from_agent = fact.answered_at, fact.agent, fact.from_agent
+                # Records know nothing of the phones' own hold.
+                story.talk_s, story.hold_s = fact.talk_s, max(story.hold_s, fact.hold_s)
+            story.talk_since = story.held_since = None
+            story.talking.clear()
+            if not story.chosen_by and not story.how:
+                story.candidates, story.how = fact.parties, fact.how
+                story.party = fact.parties[0] if len(fact.parties) == 1 else None
+            for recorded in fact.tapes:
+                tape = next((one for one in story.tapes if one.file == recorded.file), None)
+                if tape is None:
+                    tape = Tape(recorded.file, recorded.leg, recorded.started_at, basis=recorded.basis)
+                    story.tapes.append(tape)
+                tape.ended_at = recorded.ended_at
             yield story.id

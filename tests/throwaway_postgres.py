@@ -60,6 +60,11 @@ class ThrowawayPostgres:
         raise PostgresMissing(f"PostgreSQL did not start:\n{log}")
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._remove()
+
+    def stop(self) -> None:
+        """End the server; what it holds stays."""
         if self._server is not None:
             self._server.send_signal(2)  # SIGINT: fast shutdown, open sessions are ended
             try:
@@ -67,7 +72,11 @@ class ThrowawayPostgres:
             except subprocess.TimeoutExpired:
                 self._server.kill()
                 self._server.wait()
-        self._remove()
+
+    def restart(self) -> None:
+        """Start the server again after ``stop``, on the same port."""
+        if not self._start(self._folder / "data"):
+            raise PostgresMissing((self._folder / "server.log").read_text(errors="replace"))
 
     def create(self, database: str) -> str:
         """Create an empty database and return its SQLAlchemy address for asyncpg."""
