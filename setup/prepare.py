@@ -51,10 +51,12 @@ def any_file(*patterns: str) -> Callable[[], bool]:
 ALL = frozenset({"check", "test", "demo"})
 PHONES = frozenset({"test", "demo"})
 TEST = frozenset({"test"})
+INSTALL = frozenset({"install"})
+"""``./install``; ``install-built`` where the source brings its front-end along."""
 NEEDS = (
-    Need("python3-venv", lambda: importlib.util.find_spec("ensurepip") is not None, ALL),
-    Need("nodejs", command("node"), PHONES),
-    Need("npm", command("npm"), PHONES),
+    Need("python3-venv", lambda: importlib.util.find_spec("ensurepip") is not None, ALL | INSTALL | {"install-built"}),
+    Need("nodejs", command("node"), PHONES | INSTALL),
+    Need("npm", command("npm"), PHONES | INSTALL),
     Need("sip-tester", command("sipp"), PHONES, "asterisk"),
     Need("espeak-ng", command("espeak-ng"), frozenset({"demo"}), "asterisk"),
     Need("chromium", command("chromium"), TEST, "chromium"),
@@ -229,6 +231,20 @@ def voices() -> None:
     )
 
 
+def prompts() -> None:
+    """What callers are told and asked about recording."""
+    if shutil.which("espeak-ng") is None:
+        return
+    folder = CACHE / "prompts"
+    once(
+        "prompts",
+        content_hash([ROOT / "cti" / "asterisk" / "prompts.py"], str(folder)),
+        [folder / "recording-announced.wav", folder / "recording-consent.wav"],
+        "Speaking the announcements",
+        lambda: run([VENV / "bin" / "python", "-m", "cti.asterisk.prompts", folder], why="Making announcements"),
+    )
+
+
 def main() -> int:
     target = sys.argv[1] if len(sys.argv) > 1 else "demo"
     if target not in ALL:
@@ -249,6 +265,7 @@ def main() -> int:
             asterisk((22,))
         if target == "demo":
             voices()
+            prompts()
     except SetupError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
