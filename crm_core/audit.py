@@ -53,14 +53,17 @@ async def recent(
     *,
     limit: int,
     before: int | None = None,
+    username: str = "",
     object: str = "",  # noqa: A002
     object_id: str = "",
 ) -> list[Row]:
-    """Records, newest first; ``before``: those older than this record id. Of ``detail`` only what the reader may see of
+    """Records, newest first; ``before``: those older than this record id; the others: only those of. Of ``detail`` only what the reader may see of
     the object that it speaks of."""
     statement = select(audit).order_by(audit.c.id.desc()).limit(max(1, min(limit, 500)))
     if before is not None:
         statement = statement.where(audit.c.id < before)
+    if username:
+        statement = statement.where(audit.c.username == username)
     if object:
         statement = statement.where(audit.c.object == object)
     if object_id:

@@ -13,13 +13,14 @@ from sqlalchemy import Select, Table, delete, insert, select, update
 
 from crm_core import fields
 from crm_core.dialects import is_sqlite, upsert
-from crm_core.errors import BadInput
+from crm_core.errors import BadInput, Missing
 from crm_core.schema import (
     agent,
     agent_skill,
     disposition,
     dnis_route,
     field_rule,
+    jurisdiction,
     product,
     queue,
     queue_agent,
@@ -33,12 +34,15 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 DNIS = re.compile(r"\+?[0-9]{1,19}")
+JURISDICTION = re.compile(r"[0-9]{1,10}|unknown")
+RECORDING_POLICIES = ("off", "announced", "consent")
 FIELD = re.compile(r"[a-z][a-z0-9_]{0,39}(\.[a-z0-9][a-z0-9._-]{0,39})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A queue. ``required``: skill → least proficiency 1–10; times in seconds; ``is_default``: for all else."""
+    """A queue. ``required``: skill → least proficiency 1–10; times in seconds; ``is_default``: for all else;
+    ``recording``: one of ``RECORDING_POLICIES``; ``keeps_objected``: what was recorded until the caller objected."""
 
     slug: str
     name: str
@@ -48,7 +52,8 @@ class Queue:
     service_level_s: int = 20
     short_abandon_s: int = 5
     priority: int = 0
-    is_recorded: bool = True
+    recording: str = "announced"
+    keeps_objected: bool = False
     product: str = ""
     is_default: bool = False
     is_active: bool = True
@@ -77,6 +82,16 @@ class Route:
     queue: str
     product: str = ""
     language: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jurisdiction:
+    """What the law asks for when callers of a country or region are recorded. ``digits``: how their numbers begin,
+    without ``+``; ``unknown`` for callers without a number. ``citation``: which law says so."""
+
+    digits: str
+    policy: str
+    citation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +148,7 @@ class Centre:
     reasons: tuple[Reason, ...]
     dispositions: tuple[Disposition, ...]
     products: tuple[Product, ...]
+    jurisdictions: tuple[Jurisdiction, ...] = ()
 
     @property
     def default_queue(self) -> str | None:
@@ -173,6 +189,7 @@ async def load_centre(connection: AsyncConnection) -> Centre:
         reasons=tuple(Reason(**row) for row in await rows(reason, "position", "code")),
         dispositions=tuple(Disposition(**row) for row in await rows(disposition, "position", "code")),
         products=tuple(Product(**row) for row in await rows(product, "code")),
+        jurisdictions=tuple(Jurisdiction(**row) for row in await rows(jurisdiction, "digits")),
     )
 
 
@@ -225,7 +242,8 @@ async def put_queue(connection: AsyncConnection, one: Queue) -> None:
         "service_level_s": fields.number("service_level_s", one.service_level_s, least=1, most=3_600),
         "short_abandon_s": fields.number("short_abandon_s", one.short_abandon_s, least=0, most=600),
         "priority": fields.number("priority", one.priority, least=-100, most=100),
-        "is_recorded": fields.flag("is_recorded", one.is_recorded),
+        "recording": fields.choice("recording", one.recording, RECORDING_POLICIES),
+        "keeps_objected": fields.flag("keeps_objected", one.keeps_objected),
         "product": fields.slug("product", one.product, may_be_empty=True),
         "is_default": fields.flag("is_default", one.is_default),
         "is_active": fields.flag("is_active", one.is_active),
@@ -294,6 +312,36 @@ async def put_route(connection: AsyncConnection, one: Route) -> None:
 async def remove_route(connection: AsyncConnection, dnis: str) -> None:
     """A number is no longer routed."""
     await connection.execute(delete(dnis_route).where(dnis_route.c.dnis == dnis))
+
+
+async def put_jurisdiction(connection: AsyncConnection, one: Jurisdiction) -> None:
+    """Store the rule for callers whose numbers begin with these digits, new or changed."""
+    row = {
+        "digits": fields.matching("digits", one.digits, JURISDICTION),
+        "policy": fields.choice("policy", one.policy, RECORDING_POLICIES),
+        "citation": fields.text("citation", one.citation, longest=500),
+    }
+    await _put(connection, jurisdiction, ["digits"], row)
+
+
+async def remove_jurisdiction(connection: AsyncConnection, digits: str) -> bool:
+    """These callers have no rule of their own any more; False: they had none."""
+    done = await connection.execute(delete(jurisdiction).where(jurisdiction.c.digits == digits))
+    return done.rowcount == 1
+
+
+async def set_recording(connection: AsyncConnection, slug: str, *, recording: str, keeps_objected: bool) -> None:
+    """How a queue is recorded from now on. Raises ``Missing``."""
+    done = await connection.execute(
+        update(queue)
+        .where(queue.c.slug == slug)
+        .values(
+            recording=fields.choice("recording", recording, RECORDING_POLICIES),
+            keeps_objected=fields.flag("keeps_objected", keeps_objected),
+        )
+    )
+    if done.rowcount != 1:
+        raise Missing("queue", slug)
 
 
 async def put_reason(connection: AsyncConnection, one: Reason) -> None:

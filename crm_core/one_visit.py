@@ -8,16 +8,19 @@ own. PostgreSQL answers through the network anyhow, and is read as always.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import sqlite3
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import CompoundSelect, Select, create_engine, event
+from sqlalchemy.exc import DBAPIError
 
 from crm_core.database import BUSY_TIMEOUT_MS
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Dialect, Engine
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from crm_core.database import Database
@@ -58,6 +61,76 @@ class OneVisit:
             self._engine.dispose()
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A statement as the driver takes it: its text, the parameters in their order, its columns."""
+
+    text: str
+    order: tuple[str, ...]
+    fixed: Mapping[str, Any]
+    columns: tuple[str, ...]
+    processors: tuple[tuple[int, Callable[[Any], Any]], ...]
+
+
+class _Rows:
+    """What a prepared statement found, as much of SQLAlchemy's result as reading functions use."""
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def all(self) -> Sequence[Any]:
+        return self._rows
+
+    def first(self) -> Any:
+        return self._rows[0] if self._rows else None
+
+
+class _Found(_Rows):
+    def __init__(self, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+        super().__init__(rows)
+        self._columns = columns
+
+    def mappings(self) -> _Rows:
+        return _Rows([dict(zip(self._columns, row, strict=True)) for row in self._rows])
+
+
+_prepared: dict[tuple[Any, tuple[tuple[str, int], ...]], _Prepared] = {}
+"""By statement, and by how many values each of its lists has. Preparing costs more than reading."""
+
+MOST_PREPARED = 100
+"""Statements made anew for each reading would fill the memory."""
+
+
+def _prepare(
+    statement: Select[Any] | CompoundSelect[Any], parameters: Mapping[str, Any], dialect: Dialect
+) -> _Prepared:
+    compiled = statement.compile(dialect=dialect)
+    state = cast("Any", compiled).construct_expanded_state(parameters)
+    given = {name for name, value in parameters.items() if not isinstance(value, list)}
+    given |= {
+        f"{name}_{place + 1}"
+        for name, value in parameters.items()
+        if isinstance(value, list)
+        for place in range(len(value))
+    }
+    columns = list(statement.selected_columns)
+    processors = [
+        (place, processor)
+        for place, column in enumerate(columns)
+        if (processor := column.type.dialect_impl(dialect).result_processor(dialect, None)) is not None
+    ]
+    return _Prepared(
+        text=state.statement,
+        order=tuple(state.positiontup),
+        fixed={name: value for name, value in state.parameters.items() if name not in given},
+        columns=tuple(str(column.key) for column in columns),
+        processors=tuple(processors),
+    )
+
+
 class _NeverWaits:
     """What reading functions need of an ``AsyncConnection``, over a plain one: every await is over at once."""
 
@@ -66,6 +139,8 @@ class _NeverWaits:
         self.dialect = connection.dialect
 
     async def execute(self, statement: Any, parameters: Any = None) -> Any:
+        if isinstance(parameters, dict) and isinstance(statement, Select | CompoundSelect):
+            return self._execute_prepared(statement, parameters)
         return self._connection.execute(statement, parameters)
 
     async def scalars(self, statement: Any, parameters: Any = None) -> Any:
@@ -73,6 +148,36 @@ class _NeverWaits:
 
     async def scalar(self, statement: Any, parameters: Any = None) -> Any:
         return self._connection.scalar(statement, parameters)
+
+    def _execute_prepared(self, statement: Select[Any] | CompoundSelect[Any], parameters: dict[str, Any]) -> Any:
+        """A statement of a reading function that was read with before goes straight to the driver."""
+        lengths = tuple((name, len(value)) for name, value in parameters.items() if isinstance(value, list))
+        key = (statement, lengths)
+        prepared = _prepared.get(key)
+        if prepared is None:
+            if len(_prepared) >= MOST_PREPARED or any(not length for _, length in lengths):
+                return self._connection.execute(statement, parameters)
+            prepared = _prepared[key] = _prepare(statement, parameters, self.dialect)
+        values = {**prepared.fixed, **parameters}
+        for name, _ in lengths:
+            for place, value in enumerate(parameters[name]):
+                values[f"{name}_{place + 1}"] = value
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        try:
+            rows = driver.execute(prepared.text, [values[name] for name in prepared.order]).fetchall()
+        except sqlite3.Error as error:
+            raise DBAPIError(prepared.text, None, error, hide_parameters=True) from error
+        if prepared.processors:
+            rows = [_processed(row, prepared.processors) for row in rows]
+        return _Found(prepared.columns, rows)
+
+
+def _processed(row: Sequence[Any], processors: Sequence[tuple[int, Callable[[Any], Any]]]) -> tuple[Any, ...]:
+    values = list(row)
+    for place, processor in processors:
+        values[place] = processor(values[place])
+    return tuple(values)
 
 
 def _visit(engine: Engine, reading: Reading[Answer]) -> Answer:

@@ -307,7 +307,14 @@ queue = Table(
     Column("service_level_s", Integer, nullable=False, server_default="20"),
     Column("short_abandon_s", Integer, nullable=False, server_default="5"),
     Column("priority", Integer, nullable=False, server_default="0"),
-    Column("is_recorded", Boolean, nullable=False, server_default=true()),
+    Column(
+        "recording",
+        String(10),
+        CheckConstraint("recording IN ('off', 'announced', 'consent')", name="recording"),
+        nullable=False,
+        server_default="announced",
+    ),
+    Column("keeps_objected", Boolean, nullable=False, server_default=false()),
     Column("product", String(40), nullable=False, server_default=""),
     Column("is_default", Boolean, nullable=False, server_default=false()),
     Column("is_active", Boolean, nullable=False, server_default=true()),
@@ -343,6 +350,19 @@ dnis_route = Table(
     Column("queue", String(40), ForeignKey("queue.slug"), nullable=False),
     Column("product", String(40), nullable=False, server_default=""),
     Column("language", String(20), nullable=False, server_default=""),
+)
+
+jurisdiction = Table(
+    "jurisdiction",
+    metadata,
+    Column("digits", String(10), primary_key=True),
+    Column(
+        "policy",
+        String(10),
+        CheckConstraint("policy IN ('off', 'announced', 'consent')", name="policy"),
+        nullable=False,
+    ),
+    Column("citation", Text, nullable=False, server_default=""),
 )
 
 reason = Table(
@@ -399,6 +419,7 @@ interaction = Table(
     Column("note", Text, nullable=False, server_default=""),
     Column("match_how", String(10), nullable=False, server_default=""),
     Column("chosen_by", String(40), nullable=False, server_default=""),
+    Column("recording_basis", String(20), nullable=False, server_default=""),
     Column("merged_into", String(100)),
     Index(None, "party_id", "started_at"),
     Index(None, "started_at"),
@@ -447,10 +468,12 @@ recording = Table(
     Column("started_at", Double, nullable=False),
     Column("ended_at", Double),
     Column("paused", JSON_, nullable=False, server_default="[]"),
+    Column("basis", String(20), nullable=False, server_default=""),
+    Column("objected_at", Double),
     Column(
         "state",
         String(10),
-        CheckConstraint("state IN ('pending', 'complete', 'silent', 'missing')", name="state"),
+        CheckConstraint("state IN ('pending', 'complete', 'silent', 'missing', 'objected')", name="state"),
         nullable=False,
         server_default="pending",
     ),

@@ -245,6 +245,21 @@ async def find_session(
     return None if row is None else SessionUser(*row)
 
 
+async def living_sessions(connection: AsyncConnection, *, now: float, idle_s: float = IDLE_S) -> dict[str, str | None]:
+    """The ids of all sessions that are good now, and the agent whom each person works as."""
+    rows = await connection.execute(
+        select(user_session.c.id, app_user.c.agent)
+        .select_from(user_session.join(app_user, app_user.c.id == user_session.c.user_id))
+        .where(
+            user_session.c.revoked_at.is_(None),
+            user_session.c.expires_at > now,
+            user_session.c.seen_at > now - idle_s,
+            app_user.c.is_active,
+        )
+    )
+    return dict(rows.tuples().all())
+
+
 async def touch(connection: AsyncConnection, session: str, *, now: float) -> None:
     """The session is in use. Cheap to call often: written once a minute."""
     await connection.execute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crm_core.centre import Centre
 from cti.ids import AgentId, PbxId, QueueId
-from cti.routing.plan import AgentPlan, DnisRoute, Phone, PhoneKind, Plan, QueuePlan
+from cti.routing.plan import AgentPlan, DnisRoute, Phone, PhoneKind, Plan, QueuePlan, RecordingPolicy
 
 
 def plan_of(centre: Centre, *, has_real_phones: bool = True) -> Plan:
@@ -19,7 +19,7 @@ def plan_of(centre: Centre, *, has_real_phones: bool = True) -> Plan:
             service_level_s=one.service_level_s,
             short_abandon_s=one.short_abandon_s,
             priority=one.priority,
-            is_recorded=one.is_recorded,
+            recording=RecordingPolicy(one.recording),
             product=one.product,
         )
         for one in centre.queues
@@ -39,4 +39,10 @@ def plan_of(centre: Centre, *, has_real_phones: bool = True) -> Plan:
     }
     routes = tuple(DnisRoute(one.dnis, QueueId(one.queue), one.product, one.language) for one in centre.routes)
     default = centre.default_queue
-    return Plan(queues, agents, routes, QueueId(default) if default is not None else None)
+    return Plan(
+        queues,
+        agents,
+        routes,
+        QueueId(default) if default is not None else None,
+        {one.digits: RecordingPolicy(one.policy) for one in centre.jurisdictions},
+    )

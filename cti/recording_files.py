@@ -1,7 +1,9 @@
 """Recordings on disk: when a file is complete, how long it is, whether anything is on it, and its hash.
 
 A file is complete when its call is over *and* its size has stopped changing (MixMonitor writes on for an instant after
-the channel is gone). A file without sound, a call without RTP, is marked silent, not failed.
+the channel is gone). A file without sound, a call without RTP, is marked silent, not failed. What was recorded of a
+caller who then objected is deleted, unless the queue keeps it. A ring that nobody answered leaves the header of a file:
+it is removed when no call can be behind it any more.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from crm_core import recordings
+from crm_core import audit, recordings
 from crm_core.database import Database
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,12 @@ MISSING_AFTER_S = 60.0
 QUIET = 64
 """A sample (16 bit) quieter than this is silence; G.711 noise of an idle line stays below."""
 CHUNK_FRAMES = 80_000
+HEADER_BYTES = 44
+"""A WAV file with nothing in it."""
+EMPTY_AFTER_S = 6 * 3600.0
+"""An empty file that nobody wrote to for so long belongs to no ring and no fall-back queue any more."""
+SWEEP_S = 3600.0
+MOST_PER_SWEEP = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ def measure(path: Path) -> Measured:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     size = path.stat().st_size
-    if size <= 44:
+    if size <= HEADER_BYTES:
         return Measured(0.0, 0.0, digest.hexdigest(), size)
     with wave.open(str(path), "rb") as sound:
         rate, frames, silent = sound.getframerate(), sound.getnframes(), 0
@@ -69,6 +77,19 @@ def measure(path: Path) -> Measured:
     return Measured(frames / rate, silent / rate, digest.hexdigest(), size)
 
 
+def _empty_files(folder: Path, before: float) -> list[str]:
+    """WAV files in a folder that hold nothing and were last written to before ``before`` (Unix seconds)."""
+    found: list[str] = []
+    for path in folder.glob("*.wav"):
+        try:
+            state = path.stat()
+        except FileNotFoundError:
+            continue
+        if state.st_size <= HEADER_BYTES and state.st_mtime < before:
+            found.append(path.name)
+    return found[:MOST_PER_SWEEP]
+
+
 class RecordingFiles:
     """Looks after pending recordings and settles them."""
 
@@ -77,6 +98,7 @@ class RecordingFiles:
         self._folder = folder
         self._clock = clock
         self._sizes: dict[str, tuple[int, float]] = {}
+        self._swept_at = -SWEEP_S
         self._watcher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -93,6 +115,9 @@ class RecordingFiles:
         while True:
             try:
                 await self.settle_due()
+                if self._clock() - self._swept_at >= SWEEP_S:
+                    self._swept_at = self._clock()
+                    await self.sweep()
             except (SQLAlchemyError, OSError) as error:
                 log.warning("! recordings can't be settled now: %s", type(error).__name__)
             await asyncio.sleep(LOOK_S)
@@ -107,6 +132,10 @@ class RecordingFiles:
             if one.ended_at is None:
                 continue
             path = self._path(one.file)
+            if one.is_to_delete:
+                if now - one.ended_at >= STABLE_S:
+                    await self._delete(one, path, now)
+                continue
             if path is None or not path.is_file():
                 if now - one.ended_at > MISSING_AFTER_S:
                     settled.append((one.file, "missing", None))
@@ -122,6 +151,38 @@ class RecordingFiles:
                 settled.append((one.file, "silent" if found.is_silent else "complete", found))
         await self._settle(settled)
         return len(settled)
+
+    async def _delete(self, one: recordings.PendingRecording, path: Path | None, now: float) -> None:
+        """The file first: should the database fail now, it is done once more, never half."""
+        if path is not None:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        async with self._database.begin() as connection:
+            await recordings.settle(connection, one.file, state="objected")
+            await audit.write(
+                connection,
+                at=now,
+                user="system",
+                action="delete",
+                object="recording",
+                object_id=one.interaction,
+                detail={"why": "objected"},
+                ip="",
+                session="",
+            )
+        self._sizes.pop(one.file, None)
+
+    async def sweep(self) -> int:
+        """Remove files that hold nothing and belong to no recording; returns how many."""
+        before = self._clock() - EMPTY_AFTER_S
+        empty = await asyncio.to_thread(_empty_files, self._folder, before)
+        if not empty:
+            return 0
+        async with self._database.read() as connection:
+            known = await recordings.known(connection, empty)
+        unknown = [file for file in empty if file not in known]
+        for file in unknown:
+            await asyncio.to_thread((self._folder / file).unlink, missing_ok=True)
+        return len(unknown)
 
     def _path(self, file: str) -> Path | None:
         path = (self._folder / file).resolve()

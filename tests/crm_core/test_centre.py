@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crm_core import centre
-from crm_core.centre import Agent, Disposition, FieldRule, Product, Queue, Reason, Route
+from crm_core.centre import Agent, Disposition, FieldRule, Jurisdiction, Product, Queue, Reason, Route
 from crm_core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ AGENT = Agent(
 )
 ROUTE = Route(dnis="+4001", queue="sales", product="fiber", language="zh")
 REASON = Reason(code="lunch", labels={"en": "Lunch", "zh-Hans": "午餐"}, position=2)
+JURISDICTION = Jurisdiction(digits="49", policy="consent", citation="§ 201 StGB")
 DISPOSITION = Disposition(code="sold", labels={"en": "Sold"}, queue="sales", key="1")
 
 
@@ -37,6 +38,7 @@ async def put_all(connection: AsyncConnection) -> None:
     await centre.put_route(connection, ROUTE)
     await centre.put_reason(connection, REASON)
     await centre.put_disposition(connection, DISPOSITION)
+    await centre.put_jurisdiction(connection, JURISDICTION)
 
 
 async def test_what_was_put_is_what_is_loaded_however_often(database: Database) -> None:
@@ -45,7 +47,7 @@ async def test_what_was_put_is_what_is_loaded_however_often(database: Database) 
             await put_all(connection)
     async with database.read() as connection:
         loaded = await centre.load_centre(connection)
-    assert loaded == centre.Centre((QUEUE,), (AGENT,), (ROUTE,), (REASON,), (DISPOSITION,), (PRODUCT,))
+    assert loaded == centre.Centre((QUEUE,), (AGENT,), (ROUTE,), (REASON,), (DISPOSITION,), (PRODUCT,), (JURISDICTION,))
     assert loaded.default_queue == "sales"
 
 
@@ -74,6 +76,10 @@ WRONG: tuple[tuple[Any, str, str], ...] = (
     (replace(QUEUE, required={"english": 11}), "required.english", "out_of_range"),
     (replace(QUEUE, required={"Eng lish": 1}), "required.Eng lish", "malformed"),
     (replace(QUEUE, product="none"), "product", "unknown"),
+    (replace(QUEUE, recording="sometimes"), "recording", "not_a_choice"),
+    (replace(JURISDICTION, digits="+49"), "digits", "malformed"),
+    (replace(JURISDICTION, policy=""), "policy", "not_a_choice"),
+    (replace(JURISDICTION, citation="a\nb"), "citation", "control_characters"),
     (replace(AGENT, endpoint="agent1/../x"), "endpoint", "malformed"),
     (replace(AGENT, slug="other"), "endpoint", "taken"),
     (replace(AGENT, phone_kind="mobile"), "phone_kind", "not_a_choice"),
@@ -96,6 +102,7 @@ PUT: dict[type, Any] = {
     Route: centre.put_route,
     Reason: centre.put_reason,
     Disposition: centre.put_disposition,
+    Jurisdiction: centre.put_jurisdiction,
     Product: centre.put_product,
     FieldRule: centre.put_field_rule,
 }

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import alembic.command
+import alembic.config
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+import crm_core
+from crm_core.centre import load_centre
 from crm_core.database import Database
 from crm_core.schema import journal_position, metadata, party
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sqlalchemy import Connection
 
 NOT_IN_METADATA = ("party_search", "phone_search", "alembic_version")
@@ -58,6 +61,41 @@ async def test_migrating_twice_changes_nothing(database: Database) -> None:
     await database.migrate()
     async with database.begin() as connection:
         assert await connection.run_sync(differences) == []
+
+
+def first_schema(connection: Connection) -> None:
+    """A database as the first version left it, with queues, agents and a recording in it."""
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(crm_core.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    alembic.command.upgrade(config, "0001")
+    for statement in (
+        "INSERT INTO queue (slug, name, is_recorded) VALUES ('sales', 'Sales', true), ('legal', 'Legal', false)",
+        "INSERT INTO agent (slug, name, pbx, endpoint, phone_kind) VALUES ('li', 'Li', 'pbx1', 'li', 'desk')",
+        "INSERT INTO queue_agent (queue, agent) VALUES ('sales', 'li'), ('legal', 'li')",
+        "INSERT INTO recording (file, interaction, started_at, state) VALUES ('a.wav', 'pbx1-1', 1, 'complete')",
+    ):
+        connection.execute(text(statement))
+
+
+async def test_a_queue_that_was_recorded_is_announced_from_now_on_and_nothing_is_lost(
+    blank_url: str, tmp_path: Path
+) -> None:
+    old = Database(blank_url if blank_url.startswith("postgresql") else f"sqlite+aiosqlite:///{tmp_path / 'old.db'}")
+    async with old.begin() as connection:
+        if not old.is_sqlite:
+            await connection.execute(text("DROP SCHEMA public CASCADE"))
+            await connection.execute(text("CREATE SCHEMA public"))
+        await connection.run_sync(first_schema)
+    await old.open()
+    async with old.begin() as connection:
+        assert await connection.run_sync(differences) == []
+        stored = await load_centre(connection)
+        files = list(await connection.execute(text("SELECT file, state, basis, objected_at FROM recording")))
+    await old.close()
+    assert {one.slug: one.recording for one in stored.queues} == {"sales": "announced", "legal": "off"}
+    assert stored.agents[0].queues == ("legal", "sales")
+    assert [tuple(one) for one in files] == [("a.wav", "complete", "", None)]
 
 
 async def test_a_failed_write_leaves_nothing_behind(database: Database) -> None:
