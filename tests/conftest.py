@@ -23,7 +23,7 @@ from tests.databases import blank_url, database, postgres_template, sqlite_templ
 from tests.throwaway_postgres import ThrowawayPostgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["blank_url", "database", "postgres_template", "sqlite_template"]
 
@@ -127,8 +127,11 @@ class StartPbx(Protocol):
         self,
         *,
         phones: Sequence[PhoneAccount] = ...,
-        queues: Mapping[str, Sequence[str]] | None = ...,
+        queues: Iterable[str] = ...,
         routes: Mapping[str, str] | None = ...,
+        static_members: Mapping[str, Sequence[str]] | None = ...,
+        settings: Mapping[str, str] | None = ...,
+        trunk_contact: str = ...,
         version: int = ...,
         pbx: str = ...,
         rtp_timeout_s: int = ...,

@@ -11,18 +11,21 @@ from aiohttp import web
 
 from web.access_log import AccessLogger
 from web.asking import Services
+from web.audit_trail import AuditTrail
 from web.configured import Configured
 from web.dispatch import SERVICES, border, handler_of
 from web.hardening import LONGEST_BODY, STATIC_PREFIX, headers_of
 from web.languages import load_languages
 from web.login_limits import LoginLimits
 from web.openapi import document
+from web.paces import Paces, Reads
 from web.pages import STATIC, Pages
 from web.passwords import PasswordCheck
+from web.pbx_uploads import PbxUploads
 from web.plays import Plays
 from web.routes import ROUTES
 from web.sessions import Sessions
-from web.settings import IceServer, PhoneCredentials, WebSettings
+from web.settings import IceServer, PhoneCredentials, SignedPass, WebSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -30,7 +33,16 @@ if TYPE_CHECKING:
     from crm_core.database import Database
     from cti.floor import Floor
 
-__all__ = ["DeskSockets", "IceServer", "PhoneCredentials", "WebSettings", "make_app", "make_runner", "sessions_of"]
+__all__ = [
+    "DeskSockets",
+    "IceServer",
+    "PhoneCredentials",
+    "SignedPass",
+    "WebSettings",
+    "make_app",
+    "make_runner",
+    "sessions_of",
+]
 
 
 class DeskSockets(Protocol):
@@ -58,6 +70,10 @@ def make_app(
         limits=LoginLimits(),
         passwords=PasswordCheck(max_parallel=settings.max_parallel_logins),
         plays=Plays(),
+        paces=Paces(),
+        reads=Reads(),
+        trail=AuditTrail(database),
+        uploads=PbxUploads(),
         openapi=cache(lambda: document(ROUTES, version=importlib.metadata.version("callfloor"))),
     )
     if hub is not None:
@@ -94,4 +110,5 @@ def _harden(headers: Mapping[str, str]) -> Callable[[web.Request, web.StreamResp
 
 
 async def _close(app: web.Application) -> None:
+    await app[SERVICES].trail.close()
     app[SERVICES].passwords.close()

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from crm_core.database import Database
     from cti.floor import Floor
     from cti.ids import AgentId
+    from web.audit_trail import AuditTrail
     from web.configured import Configured
     from web.languages import Language
     from web.login_limits import LoginLimits
+    from web.paces import Paces, Reads
     from web.pages import Pages
     from web.passwords import PasswordCheck
+    from web.pbx_uploads import PbxUploads
     from web.plays import Plays
     from web.sessions import Sessions, SessionUser
     from web.settings import WebSettings
@@ -41,6 +44,10 @@ class Services:
     limits: LoginLimits
     passwords: PasswordCheck
     plays: Plays
+    paces: Paces
+    reads: Reads
+    trail: AuditTrail
+    uploads: PbxUploads
     openapi: Callable[[], Mapping[str, Any]]
 
 
@@ -80,6 +87,16 @@ class Ask:
         return InteractionId(self.request.match_info["interaction"])
 
     @property
+    def queue(self) -> str:
+        """The queue named in the path."""
+        return self.request.match_info["queue"]
+
+    @property
+    def digits(self) -> str:
+        """The leading digits of numbers named in the path, or ``unknown``."""
+        return self.request.match_info["digits"]
+
+    @property
     def customer(self) -> int:
         """The customer named in the path."""
         return int(self.request.match_info["customer"])
@@ -92,6 +109,23 @@ class Ask:
             forwarded = self.request.headers.get("X-Forwarded-For", "")
             return forwarded.rpartition(",")[2].strip() or peer
         return peer
+
+    def note(self, action: str, kind: str, key: str, **detail: object) -> None:
+        """Write to the audit, behind the database, that this person did this to that."""
+        user = self.user
+        self.services.trail.add(
+            {
+                "at": self.now,
+                "user": user.username,
+                "role": user.role,
+                "action": action,
+                "object": kind,
+                "object_id": key,
+                "detail": detail,
+                "ip": self.address,
+                "session": user.id,
+            }
+        )
 
     async def page(self, template: str, *, status: int = 200, **context: object) -> web.Response:
         """A page, or only its middle when htmx asks for it."""

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from crm_core import centre
 from crm_core.access import FieldRules
 from web.database_away import AWAY
-from web.sentences import Names
+from web.sentences import Names, word
+from web.words import OUR_REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from crm_core.database import Database
     from cti.routing.plan import Plan
+    from web.languages import Language
 
 READ_EVERY_S = 3.0
 log = logging.getLogger("callfloor.web")
@@ -35,12 +37,13 @@ class Configuration:
         """Code → label, of dispositions in use and of those that were."""
         return {one.code: label_in(one.labels, tag, one.code) for one in self.dispositions}
 
-    def names(self, plan: Plan, tag: str) -> Names:
+    def names(self, plan: Plan, language: Language) -> Names:
         """What everything is called in a language."""
         return Names(
             agents={agent.id: agent.name for agent in plan.agents.values()},
             queues={queue.id: queue.name for queue in plan.queues.values()},
-            reasons={one.code: label_in(one.labels, tag, one.code) for one in self.reasons},
+            reasons={code: word(language.gettext, "reason", code) for code in OUR_REASONS}
+            | {one.code: label_in(one.labels, language.tag, one.code) for one in self.reasons},
         )
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
 from cti.events import AgentState
 from cti.routing.plan import PhoneKind
-from web import schemas
+from web import phone_pass, schemas
 from web.configured import label_in
 from web.floor_page import fields_of_state
+from web.ice import servers_for
+from web.route import JSON
 from web.schemas import Accepted, Desk, Phone, Targets
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from cti.ids import AgentId
     from web.asking import Ask
 
@@ -22,13 +24,25 @@ async def show(ask: Ask) -> web.StreamResponse:
     """The page that stays open for the whole shift. Opening it logs the agent in on the floor."""
     _take_seat(ask)
     desk = await _desk(ask)
-    return await ask.page("desk.html", desk=desk.model_dump(), messages=ask.language.js_messages())
+    answer = await ask.page("desk.html", desk=desk.model_dump(), messages=ask.language.js_messages())
+    phone_pass.give(ask, answer)
+    return answer
 
 
 async def setup(ask: Ask) -> Desk:
     """All that the page needs to begin; asked for by an open desk, which is thus logged in on the floor."""
     _take_seat(ask)
     return await _desk(ask)
+
+
+async def renew_phone(ask: Ask) -> web.StreamResponse:
+    """The phone's way in, for some hours more: the gate's pass, and what its media may use. Asked for by an open desk
+    now and then; changes nothing on the floor."""
+    servers = servers_for(ask.services.settings.ice_servers, ask.agent, now=ask.now)
+    told = schemas.PhoneWay(now=ask.now, ice_servers=servers)
+    answer = web.Response(body=told.model_dump_json().encode(), content_type=JSON)
+    phone_pass.give(ask, answer)
+    return answer
 
 
 async def set_state(ask: Ask, *, body: schemas.StateBody) -> Accepted:
@@ -84,6 +98,7 @@ async def set_disposition(ask: Ask, *, body: schemas.DispositionBody) -> Accepte
 async def choose_customer(ask: Ask, *, body: schemas.CustomerBody) -> Accepted:
     """Whose contact it is."""
     ask.services.floor.choose_customer(ask.agent, ask.interaction, body.party)
+    ask.note("customer_chosen", "interaction", ask.interaction, party=body.party)
     return Accepted(now=ask.now)
 
 
@@ -96,24 +111,35 @@ async def hang_up(ask: Ask) -> Accepted:
 async def pause_recording(ask: Ask, *, body: schemas.RecordingBody) -> Accepted:
     """Write silence into the recording, or sound again."""
     ask.services.floor.pause_recording(ask.agent, ask.interaction, is_paused=body.is_paused)
+    ask.note("recording_paused" if body.is_paused else "recording_resumed", "interaction", ask.interaction)
+    return Accepted(now=ask.now)
+
+
+async def object_to_recording(ask: Ask) -> Accepted:
+    """The caller does not want to be recorded."""
+    ask.services.floor.object_to_recording(ask.agent, ask.interaction)
+    ask.note("recording_objected", "interaction", ask.interaction)
     return Accepted(now=ask.now)
 
 
 async def transfer(ask: Ask, *, body: schemas.TransferBody) -> Accepted:
     """Send the caller on, now or after a word with the target."""
     ask.services.floor.transfer(ask.agent, ask.interaction, body.target, is_attended=body.is_attended)
+    ask.note("transfer", "interaction", ask.interaction, target=body.target, attended=body.is_attended)
     return Accepted(now=ask.now)
 
 
 async def complete_transfer(ask: Ask) -> Accepted:
     """Join caller and target."""
     ask.services.floor.complete_transfer(ask.agent, ask.interaction)
+    ask.note("transfer_completed", "interaction", ask.interaction)
     return Accepted(now=ask.now)
 
 
 async def cancel_transfer(ask: Ask) -> Accepted:
     """Back to the caller."""
     ask.services.floor.cancel_transfer(ask.agent, ask.interaction)
+    ask.note("transfer_cancelled", "interaction", ask.interaction)
     return Accepted(now=ask.now)
 
 
@@ -129,7 +155,7 @@ async def _desk(ask: Ask) -> Desk:
     tag = ask.language.tag
     return Desk(
         agent=schemas.AgentState(**fields_of_state(floor.agent(ask.agent))),
-        phone=_phone(ask, ask.agent),
+        phone=await _phone(ask, ask.agent),
         reasons=[
             schemas.ReasonChoice(code=reason.code, label=label_in(reason.labels, tag, reason.code))
             for reason in configuration.reasons
@@ -149,10 +175,11 @@ async def _desk(ask: Ask) -> Desk:
     )
 
 
-def _phone(ask: Ask, agent: AgentId) -> Phone:
+async def _phone(ask: Ask, agent: AgentId) -> Phone:
     settings = ask.services.settings
     plan = ask.services.floor.plan.agents[agent]
-    credentials = settings.phone_secrets(agent) if plan.phone.kind is PhoneKind.BROWSER else None
+    is_browser = plan.phone.kind is PhoneKind.BROWSER
+    credentials = await settings.phone_account(agent, ask.user.id) if is_browser else None
     ws_url = settings.sip_ws_urls.get(plan.phone.pbx)
     if credentials is None or ws_url is None:
         return Phone(kind="desk", ws_url="", uri="", username="", password="", display_name=plan.name, ice_servers=[])
@@ -163,8 +190,5 @@ def _phone(ask: Ask, agent: AgentId) -> Phone:
         username=credentials.username,
         password=credentials.password,
         display_name=plan.name,
-        ice_servers=[
-            schemas.IceServerAnswer(urls=list(one.urls), username=one.username, credential=one.credential)
-            for one in settings.ice_servers
-        ],
+        ice_servers=servers_for(settings.ice_servers, agent, now=ask.now),
     )

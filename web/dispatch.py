@@ -6,7 +6,9 @@ answer. Nothing of what was sent is echoed in an error; it names the field and a
 
 from __future__ import annotations
 
+import hmac
 import logging
+import math
 import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -22,8 +24,10 @@ from web.asking import Ask, Services
 from web.database_away import AWAY
 from web.languages import COOKIE as LANGUAGE_COOKIE
 from web.languages import negotiate
+from web.paces import ASKING, READING, READS_PER_RECORD, UPLOADING
 from web.pages import is_fragment_asked
 from web.problems import Problematic
+from web.rights import Right
 from web.route import FORM, JSON, Route
 from web.schemas import ErrorAnswer, FieldProblem
 from web.sessions import CannotTell
@@ -40,6 +44,7 @@ ROUTE_KEY: web.RequestKey[Route] = web.RequestKey("route", Route)
 REQUEST_ID_KEY: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 _MOST_FORM_FIELDS = 50
+_READING = frozenset({Right.CUSTOMERS_READ, Right.INTERACTIONS_READ})
 
 
 def handler_of(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -54,13 +59,17 @@ def handler_of(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResp
         try:
             _check_who(route, ask)
             _check_origin(route, ask)
+            _check_pace(route, ask)
             query = None if route.query is None else _parsed(route.query, dict(request.query))
             body = None if route.body is None else await _body(route, request)
             if route.is_page:
                 _check_token(route, ask, body)
             answer = await route.handler(ask, **route.arguments(body, query))
         except Problematic as problem:
-            return await problem_answer(ask, problem, is_page=route.is_page)
+            refusal = await problem_answer(ask, problem, is_page=route.is_page)
+            if problem.retry_after_s:
+                refusal.headers["Retry-After"] = str(problem.retry_after_s)
+            return refusal
         except (BadInput, crm_errors.BadInput) as bad:
             bad_field = Problematic(422, "bad_input", [(bad.field, bad.problem)])
             return await problem_answer(ask, bad_field, is_page=route.is_page)
@@ -86,7 +95,7 @@ async def ask_of(request: web.Request) -> Ask:
     """Who asks, and in which language."""
     services = request.app[SERVICES]
     route: Route | None = request.get(ROUTE_KEY)
-    if route is not None and route.is_sessionless:
+    if route is not None and (route.is_sessionless or route.is_for_machines):
         return _ask(request, None)
     return _ask(request, await services.sessions.authenticate_cookie(request.headers.get("Cookie", "")))
 
@@ -110,14 +119,26 @@ def _ask(request: web.Request, session: SessionUser | None) -> Ask:
 def _check_who(route: Route, ask: Ask) -> None:
     if route.is_public:
         return
+    if route.is_for_machines:
+        _check_machine(ask)
+        return
     if ask.session is None:
         raise Problematic(401, "not_logged_in")
     if route.right is not None and route.right not in ask.session.rights:
         raise Problematic(403, "no_right")
 
 
+def _check_machine(ask: Ask) -> None:
+    """A PBX's agent shows the token of its PBX. The same answer whether there is no such PBX or no such token."""
+    expected = ask.services.settings.pbx_agent_tokens.get(ask.request.match_info["pbx"], "")
+    kind, _, given = ask.request.headers.get("Authorization", "").partition(" ")
+    is_right = hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
+    if kind != "Bearer" or not expected or not is_right:
+        raise Problematic(401, "not_logged_in")
+
+
 def _check_origin(route: Route, ask: Ask) -> None:
-    if route.method in csrf.SAFE_METHODS:
+    if route.method in csrf.SAFE_METHODS or route.is_for_machines:
         return
     if not csrf.is_from_here(ask.request.headers, ask.services.settings.site_origins):
         raise Problematic(403, "wrong_origin")
@@ -131,6 +152,28 @@ def _check_token(route: Route, ask: Ask, form: BaseModel | None) -> None:
     given = ask.request.headers.get(csrf.HEADER) or getattr(form, csrf.FIELD, None)
     if not ask.session.is_csrf_right(given):
         raise Problematic(403, "wrong_csrf_token")
+
+
+def _check_pace(route: Route, ask: Ask) -> None:
+    """Nobody asks faster than a person can. What a person reads of customers is counted."""
+    paces = ask.services.paces
+    if route.is_for_machines:
+        wait_s = paces.take(f"pbx {ask.request.match_info['pbx']}", UPLOADING, now=ask.now)
+        if wait_s:
+            raise Problematic(429, "too_fast", retry_after_s=math.ceil(wait_s))
+        return
+    if ask.session is None:
+        return
+    who = str(ask.session.user_id)
+    is_reading = route.right in _READING
+    for pace in (ASKING, READING) if is_reading else (ASKING,):
+        wait_s = paces.take(who, pace, now=ask.now)
+        if wait_s:
+            if paces.is_news(who, pace, now=ask.now):
+                ask.note("slowed_down", "user", who, pace=pace.name)
+            raise Problematic(429, "too_fast", retry_after_s=math.ceil(wait_s))
+    if is_reading and (time_s := ask.services.reads.count(who, now=ask.now)) is not None:
+        ask.note("read_many", "user", who, reads=READS_PER_RECORD, minutes=math.ceil(time_s / 60))
 
 
 async def _body(route: Route, request: web.Request) -> BaseModel:

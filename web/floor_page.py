@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cti.events import AgentState
 from web.schemas import FloorAgent, FloorAnswer, FloorCall, FloorQueue
+from web.sentences import repair_told
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -71,6 +72,7 @@ async def picture(ask: Ask) -> FloorAnswer:
                 phase_since=call.phase_since,
                 party=call.party,
                 recording=call.recording,
+                recording_basis=call.recording_basis,
                 **_readable(call, rules, ask.reader),
             )
             for call in floor.calls()
@@ -136,12 +138,23 @@ class AgentRow:
     is_phone_reachable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RepairRow:
+    """One line of what was corrected by itself."""
+
+    at: float
+    sentence: str
+    agent_name: str
+    interaction: str
+
+
 async def _picture(ask: Ask) -> dict[str, Any]:
     floor = ask.services.floor
     configuration = await ask.services.configured.current(now=ask.now)
-    names = configuration.names(floor.plan, ask.language.tag)
+    names = configuration.names(floor.plan, ask.language)
     return {
         "pbx_status": floor.pbx_status,
+        "full_disks": [disk for disk in ask.services.uploads.disks if disk.is_low],
         "queues": floor.queues(),
         "agents": [
             AgentRow(
@@ -169,5 +182,14 @@ async def _picture(ask: Ask) -> dict[str, Any]:
                 agent_name=names.agent(call.agent) if call.agent is not None else "–",
             )
             for call in sorted(floor.calls(), key=lambda call: (call.phase != "waiting", call.started_at, call.id))
+        ],
+        "repairs": [
+            RepairRow(
+                at=repair.at,
+                sentence=repair_told(ask.language.gettext, repair.what, repair.detail),
+                agent_name=names.agent(repair.agent) if repair.agent is not None else "–",
+                interaction=repair.interaction or "",
+            )
+            for repair in floor.repairs()
         ],
     }

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from web.sentences import Names, Told
 
 PLAYABLE = frozenset({"pending", "complete", "silent"})
+REFUSALS = frozenset({"off", "no_consent", "objected", "unannounced"})
+"""Why nothing (more) was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,13 @@ class RecordingRow:
     audio_s: float | None
     has_pauses: bool
     is_playable: bool
+    basis: str
 
 
 async def page(ask: Ask) -> web.StreamResponse:
     """The page of a contact."""
     configuration = await ask.services.configured.current(now=ask.now)
-    names = configuration.names(ask.services.floor.plan, ask.language.tag)
+    names = configuration.names(ask.services.floor.plan, ask.language)
     contact, decisions = await _contact(ask, configuration)
     labels = configuration.disposition_labels(ask.language.tag)
     return await ask.page(
@@ -59,6 +62,7 @@ async def page(ask: Ask) -> web.StreamResponse:
         facts=_facts(ask, contact, names),
         legs=[_leg(ask, leg, names) for leg in contact.legs],
         recordings=_recordings(contact),
+        refusal=contact.recording_basis if contact.recording_basis in REFUSALS else "",
         decisions=[told(ask.language.gettext, one, names) for one in reversed(decisions)],
     )
 
@@ -66,7 +70,7 @@ async def page(ask: Ask) -> web.StreamResponse:
 async def why_page(ask: Ask) -> web.StreamResponse:
     """Only the decisions, for somebody who watches the floor."""
     configuration = await ask.services.configured.current(now=ask.now)
-    names = configuration.names(ask.services.floor.plan, ask.language.tag)
+    names = configuration.names(ask.services.floor.plan, ask.language)
     contact, decisions = await _contact(ask, configuration)
     return await ask.page(
         "why.html",
@@ -103,7 +107,7 @@ async def _contact(ask: Ask, configuration: Configuration) -> tuple[Interaction,
     else:
         fields = _live_fields(ask, configuration, call) | stored | {"phase": call.phase}
         decisions = _live_decisions(ask)
-    names = configuration.names(ask.services.floor.plan, ask.language.tag)
+    names = configuration.names(ask.services.floor.plan, ask.language)
     fields["decisions"] = [_answer(told(ask.language.gettext, one, names)) for one in decisions]
     return Interaction(**fields), decisions
 
@@ -128,6 +132,7 @@ def _live_fields(ask: Ask, configuration: Configuration, call: CallView) -> dict
             "language": call.language,
             "started_at": call.started_at,
             "queued_at": call.queued_at,
+            "recording_basis": call.recording_basis,
         },
     )
 
@@ -227,6 +232,7 @@ def _recordings(contact: Interaction) -> list[RecordingRow]:
             audio_s=one.audio_s,
             has_pauses=bool(one.paused),
             is_playable=one.state in PLAYABLE,
+            basis=one.basis or "",
         )
         for part, one in enumerate(contact.recordings)
     ]

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from crm_core import audit, users
 from cti.errors import Refused
+from web import phone_pass
 from web.sessions import COOKIE
 from web.site import local_path, redirect
 
@@ -42,7 +43,7 @@ async def log_in(ask: Ask, *, body: LoginForm) -> web.StreamResponse:
     except Refused as refused:
         return await _form(ask, status=503, problem=refused.why, target=target)
     if user is None or not is_right or not may_enter:
-        await _record_failure(ask, user, username)
+        await _record_failure(ask, user, username, why="locked" if is_right else "wrong_password")
         return await _form(ask, status=401, problem="wrong_password", username=body.username, target=target)
     services.limits.succeeded(username, ask.address)
     token = await services.sessions.open(
@@ -66,6 +67,7 @@ async def log_out(ask: Ask, *, body: LogoutForm) -> web.StreamResponse:
     session = ask.user
     answer = redirect("/login")
     answer.del_cookie(COOKIE, path="/", secure=ask.services.settings.cookie_secure, httponly=True, samesite="Lax")
+    phone_pass.take(ask, answer)
     answer.headers["Clear-Site-Data"] = '"cache"'
     if session.agent is not None and session.agent in ask.services.floor.plan.agents:
         ask.services.floor.log_out(session.agent, by=session.username)
@@ -73,22 +75,22 @@ async def log_out(ask: Ask, *, body: LogoutForm) -> web.StreamResponse:
     return answer
 
 
-async def _record_failure(ask: Ask, user: users.User | None, username: str) -> None:
+async def _record_failure(ask: Ask, user: users.User | None, username: str, *, why: str) -> None:
+    """A name that nobody has is not written down: it may be a password, typed into the wrong field."""
     async with ask.services.database.begin() as connection:
         await users.record_attempt(connection, at=ask.now, username=username, ip=ask.address, is_success=False)
-        if user is not None:
-            await audit.write(
-                connection,
-                at=ask.now,
-                user=user.username,
-                role=user.role,
-                action="log_in_refused",
-                object="user",
-                object_id=str(user.id),
-                detail={},
-                ip=ask.address,
-                session="",
-            )
+        await audit.write(
+            connection,
+            at=ask.now,
+            user=user.username if user is not None else "",
+            role=user.role if user is not None else "",
+            action="log_in_refused",
+            object="user",
+            object_id=str(user.id) if user is not None else "",
+            detail={"reason": why if user is not None else "unknown_name"},
+            ip=ask.address,
+            session="",
+        )
 
 
 async def _form(

@@ -48,6 +48,7 @@ def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
             "schemas": schemas.get("$defs", {}),
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+                "pbx_agent": {"type": "http", "scheme": "bearer"},
                 "csrf": {"type": "apiKey", "in": "header", "name": csrf.HEADER},
             },
         },
@@ -78,6 +79,8 @@ def _operation(route: Route, refs: dict[Any, Any]) -> dict[str, Any]:
 def _security(route: Route) -> list[dict[str, list[str]]]:
     if route.is_public:
         return []
+    if route.is_for_machines:
+        return [{"pbx_agent": []}]
     if route.method in csrf.SAFE_METHODS:
         return [{"session": []}]
     return [{"session": [], "csrf": []}]
@@ -139,3 +142,5 @@ def _errors(route: Route) -> Iterable[tuple[int, str]]:
         yield 409, "Understood, but not possible now"
     if route.body is not None or route.query is not None:
         yield 422, "A field is wrong; it is named"
+    if not route.is_public:
+        yield 429, "Too fast; Retry-After says when to come again"

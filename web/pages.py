@@ -49,6 +49,7 @@ class Pages:
                 "csrf": session.csrf if session is not None else "",
                 "may_see_floor": session is not None and Right.FLOOR_VIEW in session.rights,
                 "may_read_customers": session is not None and Right.CUSTOMERS_READ in session.rights,
+                "may_configure": session is not None and Right.ADMIN_CONFIG in session.rights,
                 "may_play": session is not None and Right.RECORDINGS_PLAY in session.rights,
                 "has_desk": session is not None and session.agent is not None,
                 "language": ask.language.tag,

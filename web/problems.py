@@ -9,13 +9,17 @@ if TYPE_CHECKING:
 
 
 class Problematic(Exception):
-    """Ends a request with an error answer: HTTP status, stable code, and the fields that are wrong (name, problem)."""
+    """Ends a request with an error answer: HTTP status, stable code, and the fields that are wrong (name, problem).
+    ``retry_after_s``: when it may be tried again, if that is known."""
 
-    def __init__(self, status: int, code: str, fields: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, status: int, code: str, fields: Sequence[tuple[str, str]] = (), *, retry_after_s: int = 0
+    ) -> None:
         super().__init__(code)
         self.status = status
         self.code = code
         self.fields = tuple(fields)
+        self.retry_after_s = retry_after_s
 
 
 def not_found() -> Problematic:

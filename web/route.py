@@ -26,6 +26,11 @@ FORM = "application/x-www-form-urlencoded"
 PATH_PATTERNS: Mapping[str, str] = {
     "customer": r"[1-9][0-9]{0,14}",
     "interaction": r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}",
+    "pbx": r"[a-z0-9]{1,20}",
+    "record": r"(?:callfloor\.csv|queue_log)\.[0-9a-f]{16}",
+    "file": r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}\.wav",
+    "queue": r"[a-z0-9][a-z0-9._-]{0,39}",
+    "digits": r"[0-9]{1,10}|unknown",
 }
 """Name of a part of a path → what it may look like; anything else is 404."""
 
@@ -40,8 +45,9 @@ class Route:
     ``body``: JSON where ``answer`` is a model, a form where it is a media type. ``answer``: the model of the JSON
     answer or the media type of what comes instead; ``is_redirect``: the answer is 303 to another page.
     ``is_token_exempt``: an unsafe method that works before there is a session and thus a CSRF token; the check of the
-    origin stays. ``is_sessionless``: who asks makes no difference and is not looked up, so that it works while the
-    database is away.
+    origin stays. ``is_for_machines``: a program of ours asks, with a token of its own for the ``pbx`` in the path;
+    there is no session, and no page that could be tricked. ``is_sessionless``: who asks makes no difference and is not
+    looked up, so that it works while the database is away.
     """
 
     method: str
@@ -56,6 +62,7 @@ class Route:
     query: type[BaseModel] | None = None
     is_redirect: bool = False
     is_token_exempt: bool = False
+    is_for_machines: bool = False
 
     @property
     def is_page(self) -> bool:

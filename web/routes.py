@@ -3,7 +3,19 @@ handler and the OpenAPI document are made from it; nothing else adds a route."""
 
 from __future__ import annotations
 
-from web import customers, desk, floor_page, interactions, login, recordings, schemas, site
+from web import (
+    audit_page,
+    customers,
+    desk,
+    floor_page,
+    interactions,
+    login,
+    pbx_uploads,
+    recording_policy,
+    recordings,
+    schemas,
+    site,
+)
 from web.rights import Right
 from web.route import HTML, JSON, WAV, Route
 
@@ -75,6 +87,43 @@ ROUTES: tuple[Route, ...] = (
         is_public=True,
         is_sessionless=True,
     ),
+    # ── the agents of PBXs that share no disk with us ─────────────────────────────────────────────────────
+    Route(
+        method="POST",
+        path="/api/pbx/{pbx}/records/{record}",
+        handler=pbx_uploads.take_records,
+        summary="More of a PBX's own records of calls",
+        answer=schemas.UploadOffset,
+        query=schemas.UploadQuery,
+        is_for_machines=True,
+    ),
+    Route(
+        method="POST",
+        path="/api/pbx/{pbx}/recordings/{file}",
+        handler=pbx_uploads.take_recording,
+        summary="More of a recording",
+        answer=schemas.UploadOffset,
+        query=schemas.UploadQuery,
+        is_for_machines=True,
+    ),
+    Route(
+        method="POST",
+        path="/api/pbx/{pbx}/recordings/{file}/finished",
+        handler=pbx_uploads.finish_recording,
+        summary="A recording is here whole",
+        answer=schemas.UploadOffset,
+        body=schemas.FinishedUpload,
+        is_for_machines=True,
+    ),
+    Route(
+        method="POST",
+        path="/api/pbx/{pbx}/disk",
+        handler=pbx_uploads.report_disk,
+        summary="How full the disk of a PBX is",
+        answer=schemas.Accepted,
+        body=schemas.DiskReport,
+        is_for_machines=True,
+    ),
     # ── pages ─────────────────────────────────────────────────────────────────────────────────────────────
     Route(
         method="GET",
@@ -111,6 +160,24 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="GET",
+        path="/audit",
+        handler=audit_page.show,
+        summary="Who did what, newest first",
+        answer=HTML,
+        right=Right.ADMIN_CONFIG,
+        query=schemas.AuditQuery,
+    ),
+    Route(
+        method="GET",
+        path="/api/audit",
+        handler=audit_page.get,
+        summary="Who did what, newest first",
+        answer=schemas.Audit,
+        right=Right.ADMIN_CONFIG,
+        query=schemas.AuditQuery,
+    ),
+    Route(
+        method="GET",
         path="/customers/{customer}",
         handler=customers.page,
         summary="A customer and all contacts",
@@ -143,6 +210,79 @@ ROUTES: tuple[Route, ...] = (
         right=Right.RECORDINGS_PLAY,
         query=schemas.RecordingQuery,
     ),
+    # ── settings ──────────────────────────────────────────────────────────────────────────────────────────
+    Route(
+        method="GET",
+        path="/settings/recording",
+        handler=recording_policy.show,
+        summary="How calls are recorded, by queue and by the caller's number",
+        answer=HTML,
+        right=Right.ADMIN_CONFIG,
+    ),
+    Route(
+        method="POST",
+        path="/settings/recording/queue",
+        handler=recording_policy.queue_form,
+        summary="Set how a queue is recorded",
+        answer=HTML,
+        is_redirect=True,
+        right=Right.ADMIN_CONFIG,
+        body=schemas.QueueRecordingForm,
+    ),
+    Route(
+        method="POST",
+        path="/settings/recording/rule",
+        handler=recording_policy.rule_form,
+        summary="Set a rule for callers whose numbers begin so",
+        answer=HTML,
+        is_redirect=True,
+        right=Right.ADMIN_CONFIG,
+        body=schemas.RecordingRuleForm,
+    ),
+    Route(
+        method="POST",
+        path="/settings/recording/rule/removal",
+        handler=recording_policy.rule_removal_form,
+        summary="Take a rule away",
+        answer=HTML,
+        is_redirect=True,
+        right=Right.ADMIN_CONFIG,
+        body=schemas.RecordingRuleRemovalForm,
+    ),
+    Route(
+        method="GET",
+        path="/api/settings/recording",
+        handler=recording_policy.get,
+        summary="How calls are recorded, by queue and by the caller's number",
+        answer=schemas.RecordingSettings,
+        right=Right.ADMIN_CONFIG,
+    ),
+    Route(
+        method="PUT",
+        path="/api/settings/recording/queues/{queue}",
+        handler=recording_policy.set_queue,
+        summary="Set how a queue is recorded",
+        answer=schemas.RecordingSettings,
+        right=Right.ADMIN_CONFIG,
+        body=schemas.QueueRecordingBody,
+    ),
+    Route(
+        method="PUT",
+        path="/api/settings/recording/rules/{digits}",
+        handler=recording_policy.set_rule,
+        summary="Set a rule for callers whose numbers begin so",
+        answer=schemas.RecordingSettings,
+        right=Right.ADMIN_CONFIG,
+        body=schemas.RecordingRuleBody,
+    ),
+    Route(
+        method="DELETE",
+        path="/api/settings/recording/rules/{digits}",
+        handler=recording_policy.remove_rule,
+        summary="Take a rule away",
+        answer=schemas.RecordingSettings,
+        right=Right.ADMIN_CONFIG,
+    ),
     # ── the desk's API ────────────────────────────────────────────────────────────────────────────────────
     Route(
         method="GET",
@@ -150,6 +290,14 @@ ROUTES: tuple[Route, ...] = (
         handler=desk.setup,
         summary="All that the agent's page needs to begin",
         answer=schemas.Desk,
+        right=Right.AGENT_DESK,
+    ),
+    Route(
+        method="GET",
+        path="/api/desk/phone",
+        handler=desk.renew_phone,
+        summary="The browser phone's way to the telephone system, renewed; brings the gate's pass as a cookie",
+        answer=schemas.PhoneWay,
         right=Right.AGENT_DESK,
     ),
     Route(
@@ -220,6 +368,14 @@ ROUTES: tuple[Route, ...] = (
         answer=schemas.Accepted,
         right=Right.AGENT_DESK,
         body=schemas.RecordingBody,
+    ),
+    Route(
+        method="POST",
+        path="/api/interactions/{interaction}/recording/objection",
+        handler=desk.object_to_recording,
+        summary="The caller objects to being recorded: the recording ends for good",
+        answer=schemas.Accepted,
+        right=Right.AGENT_DESK,
     ),
     Route(
         method="POST",

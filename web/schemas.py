@@ -57,6 +57,16 @@ class Accepted(Answer):
     now: float
 
 
+class PbxDisk(Answer):
+    """How full the disk of a PBX is, as its agent told at ``at`` (Unix seconds). ``backlog_mb``: not uploaded yet."""
+
+    pbx: str
+    at: float
+    free_mb: int
+    is_low: bool
+    backlog_mb: int
+
+
 class Health(Answer):
     """Is the server of use? ``degraded``: the database or a PBX is away."""
 
@@ -64,6 +74,14 @@ class Health(Answer):
     database: Literal["up", "down"]
     pbx_up: int
     pbx_total: int
+    pbx_disks: list[PbxDisk] = []
+
+
+class UploadOffset(Answer):
+    """How much of a file is here, in bytes; the next part belongs there."""
+
+    offset: int
+    is_complete: bool
 
 
 # ── forms and queries ─────────────────────────────────────────────────────────────────────────────────────
@@ -117,11 +135,45 @@ class RecordingQuery(Typed):
     part: Annotated[int, Field(ge=0, le=99)] = 0
 
 
+class AuditQuery(Typed):
+    """A part of the audit: at most ``limit`` records older than ``before`` (an id), of one ``user`` or object."""
+
+    user: Annotated[str, StringConstraints(max_length=40)] = ""
+    object: Annotated[str, StringConstraints(max_length=40)] = ""
+    object_id: Annotated[str, StringConstraints(max_length=100)] = ""
+    before: Annotated[int, Field(ge=1, le=2**53)] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class UploadQuery(Typed):
+    """Where in the file the part belongs, in bytes."""
+
+    offset: Annotated[int, Field(ge=0, le=2**50)]
+
+
 class TimelineQuery(Typed):
     """A part of a timeline: at most ``limit`` contacts that began before ``before`` (Unix seconds)."""
 
     before: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+# ── the agent of a PBX ────────────────────────────────────────────────────────────────────────────────────
+
+
+class FinishedUpload(Given):
+    """A recording of which all parts were sent: its length in bytes and its SHA-256, in lower-case hex."""
+
+    size: Annotated[int, Field(ge=0, le=2**50)]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class DiskReport(Given):
+    """How full the disk of a PBX is. ``backlog_mb``: what waits to be uploaded."""
+
+    free_mb: Annotated[int, Field(ge=0, le=2**40)]
+    is_low: bool
+    backlog_mb: Annotated[int, Field(ge=0, le=2**40)]
 
 
 # ── the desk ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,6 +210,50 @@ class RecordingBody(Given):
     is_paused: bool
 
 
+Policy = Literal["off", "announced", "consent"]
+Citation = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class QueueRecordingBody(Given):
+    """How a queue is recorded. ``keeps_objected``: what was recorded until the caller objected."""
+
+    recording: Policy
+    keeps_objected: bool = False
+
+
+class RecordingRuleBody(Given):
+    """What the law asks for. ``citation``: which law says so."""
+
+    policy: Policy
+    citation: Citation = ""
+
+
+class QueueRecordingForm(Typed):
+    """One queue's line of the page."""
+
+    queue: Slug
+    recording: Policy
+    keeps_objected: Literal["yes", ""] = ""
+    csrf: str = ""
+
+
+class RecordingRuleForm(Typed):
+    """A rule, as the page's form sends it. ``is_unknown``: for callers without a number, whatever ``digits`` say."""
+
+    digits: Annotated[str, StringConstraints(max_length=20)] = ""
+    is_unknown: Literal["yes", ""] = ""
+    policy: Policy
+    citation: Citation = ""
+    csrf: str = ""
+
+
+class RecordingRuleRemovalForm(Typed):
+    """A rule to take away."""
+
+    digits: Annotated[str, StringConstraints(pattern=r"^([0-9]{1,10}|unknown)$")]
+    csrf: str = ""
+
+
 class TransferBody(Given):
     """Where to send the caller: ``agent:<id>`` or ``queue:<id>``. Attended: talk to the agent first."""
 
@@ -182,6 +278,13 @@ class Phone(Answer):
     username: str
     password: str
     display_name: str
+    ice_servers: list[IceServerAnswer]
+
+
+class PhoneWay(Answer):
+    """How a browser phone reaches the telephone system from now on; the gate's pass comes as a cookie."""
+
+    now: float
     ice_servers: list[IceServerAnswer]
 
 
@@ -262,6 +365,33 @@ class Targets(Answer):
     queues: list[QueueTarget]
 
 
+# ── settings ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class QueueRecording(Answer):
+    """How a queue is recorded."""
+
+    id: str
+    name: str
+    recording: str
+    keeps_objected: bool
+
+
+class RecordingRule(Answer):
+    """A rule for callers whose numbers begin with ``digits`` (``unknown``: who have none)."""
+
+    digits: str
+    policy: str
+    citation: str
+
+
+class RecordingSettings(Answer):
+    """Policies and rules; the stricter one counts."""
+
+    queues: list[QueueRecording]
+    rules: list[RecordingRule]
+
+
 # ── the floor ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -303,6 +433,7 @@ class FloorCall(Answer):
     phase_since: float
     party: int | None
     recording: str
+    recording_basis: str
 
 
 class FloorAnswer(Answer):
@@ -483,6 +614,28 @@ class Timeline(Answer):
     before: float | None
 
 
+class AuditRecord(Record):
+    """One record of the audit. ``detail``: field → value or [before, after], as far as the reader may see it."""
+
+    id: int
+    at: float
+    username: str
+    role: str
+    action: str
+    object: str
+    object_id: str
+    detail: dict[str, Any]
+    ip: str
+    session: str
+
+
+class Audit(Answer):
+    """Records of the audit, newest first. ``before``: ask with it for the ones before; null when these are all."""
+
+    records: list[AuditRecord]
+    before: int | None
+
+
 class Leg(Record):
     """One leg of a contact."""
 
@@ -507,6 +660,8 @@ class Recording(Record):
     state: str | None = None
     audio_s: float | None = None
     silent_s: float | None = None
+    basis: str | None = None
+    objected_at: float | None = None
     sha256: str | None = None
     bytes: int | None = None
     paused: list[list[float | None]] | None = None
@@ -545,6 +700,7 @@ class Interaction(Record):
     disposition: str | None = None
     note: str | None = None
     match_how: str | None = None
+    recording_basis: str | None = None
     legs: list[Leg] = []
     decisions: list[ReasonAnswer] = []
     recordings: list[Recording] = []

@@ -71,6 +71,7 @@ class Names:
 _CHOSEN: Mapping[str, str] = {
     "longest_idle": _("{agent} was rung: qualified for {queue}, and free for the longest time."),
     "named_agent": _("{agent} was rung: the call was sent to this agent."),
+    "returning": _("{agent} was rung again: the talk was cut off when the page was loaded anew."),
 }
 _CHOSEN_OTHERWISE = _("{agent} was rung ({rule}).")
 _NOBODY = _("Nobody could take the call in {queue}: the caller waits.")
@@ -103,6 +104,22 @@ _PASSED_MANY: Mapping[str, str] = {
 }
 _PASSED_MANY_OTHERWISE = _("{count} more were passed over ({why}).")
 
+_REPAIRED: Mapping[str, str] = {
+    "stuck_agent": _("Was shown as busy without a call."),
+    "unseen_talk": _("Was talking and not shown as on a call."),
+    "ghost_leg": _("The phone was taken to be in use, and was not."),
+    "ghost_call": _("A call was still shown though it was over."),
+    "lost_leg": _("A line was still shown that the telephone system no longer had."),
+    "unknown_leg": _("The telephone system had lines that were not known here: it was read anew."),
+    "silent_ring": _("The phone was shown as ringing, and was not: the caller waits again."),
+    "stuck_transfer": _("A transfer was still shown though it was over."),
+    "lost_caller": _("A caller was on the line and nowhere: the caller waits again."),
+    "not_waiting": _("A caller was still shown as waiting, and was not."),
+    "no_route": _("No queue is set for calls to {detail}: the caller went to the fall-back queue."),
+    "phone_gone": _("Page and phone went away in mid-call: the talk goes on."),
+}
+_REPAIRED_OTHERWISE = _("Corrected: {what}.")
+
 _PROBLEMS: Mapping[str, str] = {
     "not_logged_in": _("Please log in."),
     "no_right": _("Your role does not allow this."),
@@ -121,6 +138,7 @@ _PROBLEMS: Mapping[str, str] = {
     "internal": _("Something went wrong on our side."),
     "busy": _("The server is busy. Please try again in a moment."),
     "wrong_password": _("The name or the password is wrong."),
+    "too_fast": _("That was too fast. Please wait a moment."),
     "too_many_attempts": _("Too many attempts. Please wait a while."),
     "conflict": _("Somebody else changed this in the meantime."),
     "no_recording": _("There is no recording, or it is not complete yet."),
@@ -167,6 +185,11 @@ def _passed(gettext: Gettext, one: PassedOver, names: Names) -> str:
         desk=word(gettext, "desk", one.detail),
         why=why,
     )
+
+
+def repair_told(gettext: Gettext, what: str, detail: str) -> str:
+    """What was put right, in one sentence. ``what``: as in ``cti.events.Repaired``."""
+    return gettext(_REPAIRED.get(what, _REPAIRED_OTHERWISE)).format(detail=detail or "–", what=what.replace("_", " "))
 
 
 def word(gettext: Gettext, group: str, code: str) -> str:

@@ -78,6 +78,7 @@ async def health(ask: Ask) -> Health:
         database="up" if is_alive else "down",
         pbx_up=up,
         pbx_total=len(links),
+        pbx_disks=ask.services.uploads.disks,
     )
 
 

@@ -115,7 +115,7 @@ class Demo:
         if not self._is_simulated:
             pbx = await self._start_pbx(configured, phones)
         self._tell("Starting the daemon …")
-        await self._start_daemon(pbx, phones)
+        await self._start_daemon(pbx)
         people = (FIRST_AGENT, SECOND_AGENT)
         automatic = [agent for agent in configured.agents if agent.slug not in people]
         if pbx is not None:
@@ -195,13 +195,14 @@ class Demo:
             root,
             self._folder / "pbx",
             version=VERSION,
-            phones=[PhoneAccount(endpoint, password, endpoint in browsers) for endpoint, password in phones.items()],
-            queues={
-                queue.slug: [agent.endpoint for agent in configured.agents if queue.slug in agent.queues]
-                for queue in configured.queues
-            },
+            phones=[
+                PhoneAccount(endpoint, "" if endpoint in browsers else password, endpoint in browsers)
+                for endpoint, password in phones.items()
+            ],
+            queues=[queue.slug for queue in configured.queues],
             routes={route.dnis: route.queue for route in configured.routes},
             ports=self._ports(),
+            prompts=self._voices.parent / "prompts",
         )
         try:
             await pbx.start()
@@ -219,7 +220,7 @@ class Demo:
         path.write_text(f"sip_udp = {ports.sip_udp}\nws = {ports.ws}\nami = {ports.ami}\n", encoding="utf-8")
         return ports
 
-    async def _start_daemon(self, pbx: LocalPbx | None, phones: dict[str, str]) -> None:
+    async def _start_daemon(self, pbx: LocalPbx | None) -> None:
         config = self._folder / "callfloor.toml"
         config.touch(mode=0o600)
         config.write_text(self._config(pbx), encoding="utf-8")
@@ -268,7 +269,10 @@ port = {pbx.ami_port}
 username = "{pbx.ami_username}"
 secret = "{pbx.ami_secret}"
 sip_ws_url = "{pbx.ws_url}"
-phones_file = "{folder / "phones.toml"}"
+records_folder = "{pbx.folder / "log"}"
+ari_url = "{pbx.ari_url}"
+ari_username = "{pbx.ari_username}"
+ari_secret = "{pbx.ari_secret}"
 """
 
     async def _is_healthy(self) -> bool:

@@ -119,6 +119,8 @@ class Desk:
             self._tab != hello.tab and not self._has_page_left and (self._tab is not None or hello.epoch is None)
         )
         self._has_page_left = False
+        if is_other_page:
+            self._lose_phone()
         if self._tab != hello.tab:
             self._beat = None
         self.owner = socket
@@ -136,6 +138,14 @@ class Desk:
             self.owner = None
             self._left_at = now
             self._has_page_left = has_page_left
+            if has_page_left:
+                self._lose_phone()
+
+    def _lose_phone(self) -> None:
+        """The phone that lived in the page is gone with it. Whoever hears of that (``PageLeft``) needs no other word;
+        ``DeskFresh`` follows when a page's phone is there again."""
+        if self.phone is PhoneKind.BROWSER and self.why is not None:
+            self.why = "gone"
 
     # ── freshness ─────────────────────────────────────────────────────────────────────────────────────────
 

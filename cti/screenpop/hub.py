@@ -78,6 +78,8 @@ RONA = "ring_no_answer"
 """The reason of an agent who is NOT_READY because the phone rang out (``cti.inbound.RING_FAILURE``)."""
 
 log = logging.getLogger(__name__)
+_socket_log = log.getChild("socket")
+_socket_log.setLevel(logging.INFO)  # below that it would write each request down, session cookie and all
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,7 @@ class DeskHub:
             close_timeout=2,
             max_size=MAX_FRAME_BYTES,
             max_queue=4,
-            logger=log.getChild("socket"),
+            logger=_socket_log,
         )
         self.port = self._server.sockets[0].getsockname()[1]
 

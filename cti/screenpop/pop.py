@@ -119,7 +119,7 @@ class _Shown:
     phase: str
     since: float
     until: float | None
-    waited_s: float
+    waited_s: float | None
     from_agent: str
 
 
@@ -155,6 +155,7 @@ class _Call:
     note: str = ""
     disposition: str = ""
     recording: str = "off"
+    recording_basis: str = ""
     transfer: _Transfer | None = None
     transferred_by: AgentId | None = None
     held_by: set[AgentId] = field(default_factory=set)
@@ -178,6 +179,7 @@ class Pops:
     def __init__(self, plan: Plan | None = None) -> None:
         self.plan = plan
         self._calls: dict[InteractionId, _Call] = {}
+        self._at_desk: dict[AgentId, dict[InteractionId, None]] = {}
         self._sights: dict[Viewer, Sight] = {}
         self._viewers: dict[Viewer, AgentId] = {}
         self._subscribers: list[Subscriber] = []
@@ -242,11 +244,14 @@ class Pops:
         match command:
             case ShowPop():
                 call = self._calls.setdefault(command.interaction, _Call())
+                if command.is_talking and command.agent in call.shown:
+                    return
+                self._at_desk.setdefault(command.agent, {})[command.interaction] = None
                 call.shown[command.agent] = _Shown(
-                    phase="ringing",
+                    phase="talking" if command.is_talking else "ringing",
                     since=now,
                     until=command.until,
-                    waited_s=round(max(0.0, now - call.queued_at), 1) if call.queued_at is not None else 0.0,
+                    waited_s=None if command.is_talking else round(max(0.0, now - (call.queued_at or now)), 1),
                     from_agent="" if call.transferred_by == command.agent else self._name(call.transferred_by),
                 )
                 self._tell(PopChanged(command.interaction, command.agent))
@@ -287,7 +292,7 @@ class Pops:
 
     def shown_to(self, agent: AgentId) -> tuple[InteractionId, ...]:
         """The interactions whose cards this agent's page shows now."""
-        return tuple(interaction for interaction, call in self._calls.items() if agent in call.shown)
+        return tuple(self._at_desk.get(agent, ()))
 
     def shown_in(self, interaction: InteractionId) -> tuple[AgentId, ...]:
         """The agents whose pages show this interaction now."""
@@ -350,6 +355,7 @@ class Pops:
             "products": list(reading.products) if reading is not None else [],
             "disposition": call.disposition,
             "recording": call.recording,
+            "recording_basis": call.recording_basis,
             "transfer": None,
             "from_agent": shown.from_agent,
         }
@@ -415,8 +421,8 @@ class Pops:
                 self._settle(call, agent, fact.at)
             case TransferEnded():
                 self._end_transfer(call, fact)
-            case RecordingChanged(state=state):
-                call.recording = state
+            case RecordingChanged(state=state, basis=basis):
+                call.recording, call.recording_basis = state, basis
             case NoteSaved(agent=agent, text=text):
                 call.note = text
                 self._tell_all(fact.interaction, but=agent)
@@ -495,6 +501,8 @@ class Pops:
         into = self._calls.setdefault(fact.into, gone)
         for agent, shown in gone.shown.items():
             into.shown.setdefault(agent, shown)
+            self._at_desk[agent].pop(fact.gone, None)
+            self._at_desk[agent][fact.into] = None
             self._tell(PopClosed(fact.gone, agent, "done"))
         into.note = into.note or gone.note
         into.disposition = into.disposition or gone.disposition
@@ -510,6 +518,7 @@ class Pops:
         call = self._calls.get(interaction)
         if call is None or call.shown.pop(agent, None) is None:
             return
+        del self._at_desk[agent][interaction]
         call.held_by.discard(agent)
         self._tell(PopClosed(interaction, agent, reason))
         self._forget_if_over(interaction, call)

@@ -198,6 +198,7 @@ class Stage:
             has_desk=True,
             may_see_floor=False,
             may_read_customers=True,
+            may_configure=False,
             is_simulated=False,
             messages={message: text.get(message, message) for message in JS_MESSAGES},
         )

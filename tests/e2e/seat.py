@@ -80,6 +80,12 @@ class Seat:
         await becomes(self.page, "callfloor.phone.state === 'registered' || callfloor.phone.state === 'desk'")
         await self.page.click("#state-available")
 
+    async def rest(self) -> None:
+        """Be not ready, for lunch."""
+        await self.page.click("#state-not-ready")
+        await self.page.locator("#state-reasons > *").first.click()
+        await self.state("NOT_READY")
+
     async def state(self, state: str, timeout_s: float = 15.0) -> None:
         """Wait until the page shows this state."""
         await self.page.locator(f'#state-bar[data-state="{state}"]').wait_for(timeout=timeout_s * 1000)

@@ -20,6 +20,7 @@ from crm_core import centre, customers, users
 from crm_core.access import FieldRules, Reader
 from crm_core.database import Database
 from cti.asterisk.local_pbx import LocalPbx, PhoneAccount
+from tests.rtp import write_prompt
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery staple"
@@ -131,6 +132,7 @@ class Site:
         wrap_up_s: int = 60,
         ring_timeout_s: int = 20,
         database_url: str = "",
+        agent_token: str = "",
     ) -> None:
         self.folder = folder
         self.people = people
@@ -142,14 +144,28 @@ class Site:
             root,
             folder / "pbx",
             version=version,
-            phones=[PhoneAccount(one.slug, PHONE_PASSWORD, one.is_browser) for one in people],
-            queues={queue: [one.slug for one in people if queue in one.queues] for queue in ("sales", "support")},
+            phones=[
+                PhoneAccount(one.slug, "" if one.is_browser else PHONE_PASSWORD, one.is_browser) for one in people
+            ],
+            queues=("sales", "support"),
             routes={"4001": "sales", "4002": "support"},
+            prompts=folder / "prompts",
         )
+        self.agent_token = agent_token
+        self.recordings = folder / "recordings" if agent_token else self.pbx.recordings
+        """Where the daemon sees recordings: with an agent, not where the PBX writes them."""
+        self.records_settings = (
+            f'agent_token = "{agent_token}"' if agent_token else f'records_folder = "{self.pbx.folder / "log"}"'
+        )
+        self.serve_options: tuple[str, ...] = ()
         self._daemon: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
         await seed(self.database_url, self.people, wrap_up_s=self._wrap_up_s, ring_timeout_s=self._ring_timeout_s)
+        # Short ones: calls are announced as recorded, and most tests are not about that.
+        (self.folder / "prompts").mkdir(exist_ok=True)
+        for name in ("recording-announced", "recording-consent"):
+            write_prompt(self.folder / "prompts" / f"{name}.wav", 600, 0.2, 0.2)
         await self.pbx.start()
         self._write_config()
         await self.start_daemon()
@@ -168,10 +184,6 @@ class Site:
         return (self.folder / "daemon.log").read_text(encoding="utf-8")
 
     def _write_config(self) -> None:
-        phones = self.folder / "phones.toml"
-        phones.write_text(
-            "".join(f'"{one.slug}" = "{PHONE_PASSWORD}"\n' for one in self.people if one.is_browser), encoding="utf-8"
-        )
         self.config.write_text(
             f"""
 [database]
@@ -179,7 +191,7 @@ url = "{self.database_url}"
 [journal]
 folder = "{self.folder / "journal"}"
 [recordings]
-folder = "{self.pbx.recordings}"
+folder = "{self.recordings}"
 [web]
 port = {self.web_port}
 [desk_socket]
@@ -191,7 +203,10 @@ port = {self.pbx.ami_port}
 username = "{self.pbx.ami_username}"
 secret = "{self.pbx.ami_secret}"
 sip_ws_url = "{self.pbx.ws_url}"
-phones_file = "{phones}"
+ari_url = "{self.pbx.ari_url}"
+ari_username = "{self.pbx.ari_username}"
+ari_secret = "{self.pbx.ari_secret}"
+{self.records_settings}
 """,
             encoding="utf-8",
         )
@@ -205,6 +220,7 @@ phones_file = "{phones}"
                 "serve",
                 "--config",
                 str(self.config),
+                *self.serve_options,
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
@@ -229,6 +245,17 @@ phones_file = "{phones}"
             self._daemon.send_signal(how)
             await self._daemon.wait()
         self._daemon = None
+
+    def signal_daemon(self, how: int) -> None:
+        """SIGSTOP, SIGCONT."""
+        assert self._daemon is not None
+        self._daemon.send_signal(how)
+
+    async def until_channels_show(self, text: str) -> None:
+        """Wait until the PBX's list of channels contains ``text``."""
+        async with asyncio.timeout(30):
+            while text not in await self.pbx.cli("core show channels verbose"):
+                await asyncio.sleep(0.1)
 
     async def rows(self, query: str, **values: object) -> list[dict[str, Any]]:
         """What the database says."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cti.demo.callers import UasPhone
+from tests.asterisk.sip_phone import Phone as SipPhone
 from tests.conftest import Chromium
 from tests.e2e.conftest import StartSite, callers_of
 from tests.e2e.shift import ANN_HZ, BO_HZ, CALLER_HZ, begin_shift
@@ -45,7 +46,7 @@ async def test_on_asterisk_16_a_browser_answers_and_hands_the_caller_over_after_
         assert recording["audio_s"] == pytest.approx(recording["talk_s"], abs=1.0)
 
 
-async def test_on_asterisk_16_a_waiting_caller_reaches_a_desk_phone_when_the_daemon_is_stopped(
+async def test_on_asterisk_16_a_waiting_caller_reaches_a_desk_phone_that_logs_in_while_the_daemon_is_stopped(
     start_site: StartSite,
 ) -> None:
     async with (
@@ -67,6 +68,10 @@ async def test_on_asterisk_16_a_waiting_caller_reaches_a_desk_phone_when_the_dae
         await site.row("SELECT id FROM interaction WHERE queued_at IS NOT NULL")
         assert phone.steps == ()
         await site.stop_daemon()
-        await ear.hears(BO_HZ, within_s=20)
+        keypad = await SipPhone.open("dee", f"{site.pbx.host}:{site.pbx.sip_port}")
+        keypad.password = PHONE_PASSWORD
+        await keypad.dial("*51").is_over()
+        await ear.hears(BO_HZ, within_s=30)
+        keypad.close()
         await phone_ear.hears(CALLER_HZ)
         assert (await call.wait()).steps == ("answered", "ended_by_other")

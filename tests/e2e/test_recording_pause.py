@@ -110,3 +110,22 @@ async def test_a_caller_who_leaves_during_a_pause_leaves_it_closed_in_the_books(
     # The next caller is recorded from the start.
     async with shift.talk():
         await recording_is(shift.ann, "on")
+
+
+async def test_an_objection_by_button_ends_the_recording_and_deletes_what_there_is(shift: Shift) -> None:
+    async with shift.talk() as caller:
+        await recording_is(shift.ann, "on")
+        await shift.ann.press("o")
+        await recording_is(shift.ann, "on")
+        await shift.ann.press("o")
+        await recording_is(shift.ann, "off")
+        await expect(shift.ann.page.locator(".card .recording")).to_have_text("Not recorded: the caller objected")
+        row = await shift.site.row(
+            "SELECT r.file, r.basis, i.recording_basis FROM recording r JOIN interaction i ON i.id = r.interaction"
+            " WHERE r.interaction = :id AND r.state = 'objected'",
+            id=caller.interaction,
+        )
+    assert (row["basis"], row["recording_basis"]) == ("announced", "objected")
+    assert not (shift.site.pbx.recordings / row["file"]).exists()
+    audited = await shift.site.rows("SELECT * FROM audit WHERE object_id = :id", id=caller.interaction)
+    assert [(one["action"], one["object"], one["username"]) for one in audited] == [("delete", "recording", "system")]

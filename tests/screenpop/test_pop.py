@@ -175,9 +175,22 @@ def test_a_ringing_card_shows_all_that_is_known_before_it_rings(desks: Desks) ->
         "note": "",
         "disposition": "",
         "recording": "off",
+        "recording_basis": "",
         "transfer": None,
         "from_agent": "",
     }
+
+
+def test_a_talk_that_began_without_us_gets_a_card_that_does_not_ring_and_a_card_that_is_there_stays(
+    desks: Desks,
+) -> None:
+    desks.offer()
+    desks.talk(at=150.0)
+    desks.pops.carry_out(ShowPop(interaction=CALL, agent=ANNA, until=None, is_talking=True), now=150.1)
+    assert (desks.card()["phase"], desks.card()["until"], desks.card()["waited_s"]) == ("talking", None, None)
+    desks.ring(BEN)
+    desks.pops.carry_out(ShowPop(interaction=CALL, agent=BEN, until=None, is_talking=True), now=150.2)
+    assert (desks.card(BEN)["phase"], desks.card(BEN)["until"]) == ("ringing", 129.7)
 
 
 def test_the_card_is_at_the_ringing_desk_and_at_no_other(desks: Desks) -> None:

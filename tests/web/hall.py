@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cti.errors import BadInput, Refused
 from cti.events import AgentState, Passed
-from cti.floor import AgentView, CallView, QueueView, Reason
+from cti.floor import AgentView, CallView, QueueView, Reason, RepairView
 from cti.ids import AgentId, InteractionId, PbxId, QueueId
 from cti.routing.plan import AgentPlan, DnisRoute, Phone, PhoneKind, Plan, QueuePlan
 
@@ -88,6 +88,7 @@ class Hall:
         self.plan = PLAN
         self.pbx_status = {"pbx1": "up"}
         self.asked: list[tuple[Any, ...]] = []
+        self.put_right: list[RepairView] = []
         self.refusal: Refused | BadInput | None = None
         self._agents = {
             LI_WEI: agent_view(LI_WEI, AgentState.LOGGED_OUT),
@@ -136,6 +137,9 @@ class Hall:
     def reasons(self, interaction: InteractionId) -> Sequence[Reason]:
         return self._reasons.get(interaction, ())
 
+    def repairs(self) -> Sequence[RepairView]:
+        return self.put_right
+
     def empty(self) -> None:
         """Nobody calls."""
         self._calls.clear()
@@ -173,6 +177,9 @@ class Hall:
 
     def hang_up(self, agent: AgentId, interaction: InteractionId) -> None:
         self._ask("hang_up", agent, interaction)
+
+    def object_to_recording(self, agent: AgentId, interaction: InteractionId) -> None:
+        self._ask("object_to_recording", agent, interaction)
 
     def pause_recording(self, agent: AgentId, interaction: InteractionId, *, is_paused: bool) -> None:
         self._ask("pause_recording", agent, interaction, is_paused)

@@ -267,6 +267,11 @@ class Browser:
         return answer
 
 
+async def phone_account(agent: str, session: str) -> PhoneCredentials:
+    """What the browser phone of ``agent`` registers with."""
+    return PhoneCredentials(f"sip:{agent}@calls.example", agent, f"secret of {session[:8]}")
+
+
 class Site:
     """One running app."""
 
@@ -282,7 +287,7 @@ class Site:
             cookie_secure=False,
             desk_socket_url="wss://calls.example/desk/socket",
             sip_ws_urls={"pbx1": "wss://calls.example/sip"},
-            phone_secrets=lambda agent: PhoneCredentials(f"sip:{agent}@calls.example", agent, "secret"),
+            phone_account=phone_account,
             recordings_folder=self.recordings,
             clock=self.clock,
             ice_servers=(IceServer(("stun:calls.example",)),),

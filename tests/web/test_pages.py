@@ -11,13 +11,16 @@ import pytest
 
 from crm_core import centre
 from cti.events import AgentState
-from tests.web.hall import ANNA, LI_WEI, TALKING, WAITING, agent_view
+from cti.floor import RepairView
+from cti.ids import InteractionId
+from tests.web.hall import ANNA, LI_WEI, NOW, TALKING, WAITING, agent_view
 from tests.web.site import EVIL, PAST, PAST_WITHOUT_RECORDING
 
 if TYPE_CHECKING:
     from tests.web.site import Site
 
 NUMBER = "13800138000"
+PAST_CALL = InteractionId(PAST)
 ALL_PAGES = (
     "/floor",
     "/floor/live",
@@ -52,6 +55,21 @@ async def test_the_live_part_follows_the_floor(site: Site) -> None:
     assert "Wrap-up" in part
     assert "pbx1 is not connected" in part
     assert "<html" not in part
+
+
+async def test_the_floor_shows_what_was_corrected_by_itself(site: Site) -> None:
+    browser = await site.browser("sofia")
+    assert "Corrected by itself" not in await browser.text("/floor")
+    site.floor.put_right = [
+        RepairView(NOW, "no_route", None, None, EVIL),
+        RepairView(NOW - 5, "stuck_agent", ANNA, PAST_CALL, "ON_CALL"),
+        RepairView(NOW - 9, "a_thing_of_tomorrow", None, None, ""),
+    ]
+    page = await browser.text("/floor")
+    listed = page[page.index("Corrected by itself") :]
+    assert EVIL not in page
+    for shown in ("Was shown as busy without a call.", "Anna Berg", f"/interactions/{PAST}", "a thing of tomorrow"):
+        assert shown in listed
 
 
 async def test_why_a_caller_waits_is_told_in_sentences(site: Site) -> None:
@@ -299,12 +317,15 @@ async def test_the_desk_is_given_its_phone_and_words(site: Site) -> None:
     assert words is not None
     assert json.loads(words[1])["Available"] == "可接听"
     desk = await browser.json("/api/desk")
+    password = desk["phone"].pop("password")
+    assert password.startswith("secret of ")
+    assert (await browser.json("/api/desk"))["phone"]["password"] == password
+    assert (await (await site.browser("li.wei")).json("/api/desk"))["phone"]["password"] != password
     assert desk["phone"] == {
         "kind": "browser",
         "ws_url": "wss://calls.example/sip",
         "uri": "sip:li.wei@calls.example",
         "username": "li.wei",
-        "password": "secret",
         "display_name": "Li Wei",
         "ice_servers": [{"urls": ["stun:calls.example"], "username": "", "credential": ""}],
     }
@@ -350,3 +371,17 @@ async def test_a_person_without_a_seat_has_no_desk(site: Site) -> None:
     assert answer.status == 409
     assert "You have no agent" in await answer.text()
     assert site.floor.asked == []
+
+
+async def test_an_administrator_reads_who_did_what_and_narrows_it_down(site: Site) -> None:
+    await (await site.browser("li.wei")).text(f"/interactions/{PAST}")
+    browser = await site.browser("boss")
+    page = await browser.text("/audit")
+    assert "Logged in" in page
+    assert 'href="/audit?user=li.wei"' in page
+    of_one = await browser.json("/api/audit?user=li.wei")
+    assert {record["username"] for record in of_one["records"]} == {"li.wei"}
+    first = await browser.json("/api/audit?limit=1")
+    second = await browser.json(f"/api/audit?limit=1&before={first['before']}")
+    assert first["records"][0]["id"] > second["records"][0]["id"]
+    assert "Nothing is recorded here." in await browser.text("/audit?user=nobody")

@@ -12,7 +12,7 @@ from cti.errors import BadInput, Refused
 from tests.web.hall import WAITING
 from tests.web.site import ORIGIN, PAST
 from web.csrf import SAFE_METHODS
-from web.rights import ROLE_RIGHTS
+from web.rights import ROLE_RIGHTS, Right
 from web.routes import ROUTES
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "/api/interactions/{interaction}/customer": {"party": 1},
     "/api/interactions/{interaction}/recording": {"is_paused": True},
     "/api/interactions/{interaction}/transfer": {"target": "agent:anna", "is_attended": True},
+    "/api/settings/recording/queues/{queue}": {"recording": "consent", "keeps_objected": True},
+    "/api/settings/recording/rules/{digits}": {"policy": "consent", "citation": "§ 201 StGB"},
+    "/api/pbx/{pbx}/recordings/{file}/finished": {"size": 0, "sha256": "0" * 64},
+    "/api/pbx/{pbx}/disk": {"free_mb": 1, "is_low": True, "backlog_mb": 0},
 }
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "/login": ({"username": "x", "password": ""}, "password"),
@@ -37,25 +41,40 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "/api/interactions/{interaction}/customer": ({"party": "SECRET-INPUT"}, "party"),
     "/api/interactions/{interaction}/recording": ({"is_paused": "SECRET-INPUT"}, "is_paused"),
     "/api/interactions/{interaction}/transfer": ({"target": "PJSIP/SECRET-INPUT", "is_attended": False}, "target"),
+    "/settings/recording/queue": ({"queue": "sales", "recording": "SECRET-INPUT"}, "recording"),
+    "/settings/recording/rule": ({"digits": "49", "policy": "SECRET-INPUT"}, "policy"),
+    "/settings/recording/rule/removal": ({"digits": "SECRET-INPUT"}, "digits"),
+    "/api/settings/recording/queues/{queue}": ({"recording": "SECRET-INPUT"}, "recording"),
+    "/api/settings/recording/rules/{digits}": ({"policy": "off", "citation": "SECRET-INPUT\n"}, "citation"),
 }
 BAD_QUERIES: dict[str, tuple[str, str]] = {
     "/login": ("next=" + "x" * 600, "next"),
+    "/audit": ("before=SECRET-INPUT", "before"),
+    "/api/audit": ("limit=1000", "limit"),
     "/customers": ("limit=SECRET-INPUT", "limit"),
     "/customers/{customer}": ("before=SECRET-INPUT", "before"),
     "/recordings/{interaction}": ("part=-1", "part"),
     "/api/customers": ("q=a&limit=1000", "limit"),
     "/api/customers/{customer}/timeline": ("before=nan", "before"),
 }
-BY_ID = [pytest.param(route, id=f"{route.method} {route.path}") for route in ROUTES]
-UNSAFE = [param for param, route in zip(BY_ID, ROUTES, strict=True) if route.method not in SAFE_METHODS]
-WITH_BODY = [param for param, route in zip(BY_ID, ROUTES, strict=True) if route.body is not None]
-WITH_QUERY = [param for param, route in zip(BY_ID, ROUTES, strict=True) if route.query is not None]
-WITH_MODEL = [param for param, route in zip(BY_ID, ROUTES, strict=True) if isinstance(route.answer, type)]
+FOR_PEOPLE = [route for route in ROUTES if not route.is_for_machines]
+BY_ID = [pytest.param(route, id=f"{route.method} {route.path}") for route in FOR_PEOPLE]
+UNSAFE = [param for param, route in zip(BY_ID, FOR_PEOPLE, strict=True) if route.method not in SAFE_METHODS]
+WITH_BODY = [param for param, route in zip(BY_ID, FOR_PEOPLE, strict=True) if route.body is not None]
+WITH_QUERY = [param for param, route in zip(BY_ID, FOR_PEOPLE, strict=True) if route.query is not None]
+WITH_MODEL = [param for param, route in zip(BY_ID, FOR_PEOPLE, strict=True) if isinstance(route.answer, type)]
+
+
+def somebody_with(right: Right) -> str:
+    """A user who may."""
+    return {Right.ADMIN_CONFIG: "boss", Right.FLOOR_VIEW: "sofia"}.get(right, "li.wei")
 
 
 def path_of(route: Route) -> str:
     interaction = PAST if route.method == "GET" else WAITING
-    return route.path.replace("{customer}", "1").replace("{interaction}", interaction)
+    path = route.path.replace("{customer}", "1").replace("{interaction}", interaction)
+    path = path.replace("{pbx}", "pbx1").replace("{record}", "queue_log." + "0" * 16).replace("{file}", "1.2.wav")
+    return path.replace("{queue}", "sales").replace("{digits}", "49")
 
 
 def sent(route: Route, browser: Browser) -> dict[str, Any]:
@@ -164,7 +183,7 @@ async def test_a_request_without_the_sessions_token_is_refused(site: Site, route
 
 @pytest.mark.parametrize("route", WITH_BODY)
 async def test_a_bad_body_is_refused_by_field_and_never_echoed(site: Site, route: Route) -> None:
-    browser = await site.browser("li.wei")
+    browser = await site.browser(somebody_with(route.right) if route.right is not None else "li.wei")
     values, field = BAD[route.path]
     if route.is_page:
         answer = await browser.send(route.method, path_of(route), data={"csrf": browser.csrf, **values})
@@ -182,7 +201,7 @@ async def test_a_bad_body_is_refused_by_field_and_never_echoed(site: Site, route
 
 @pytest.mark.parametrize("route", WITH_BODY)
 async def test_a_body_that_is_no_such_thing_is_refused(site: Site, route: Route) -> None:
-    browser = await site.browser("li.wei")
+    browser = await site.browser(somebody_with(route.right) if route.right is not None else "li.wei")
     kind = "application/x-www-form-urlencoded" if route.is_page else "application/json"
     for raw in (b"{", b"\xff\xfe", b"[]", b'"x"', b"\x00", b""):
         answer = await browser.send(route.method, path_of(route), data=raw, headers={"Content-Type": kind})
@@ -199,7 +218,7 @@ async def test_a_body_that_is_no_such_thing_is_refused(site: Site, route: Route)
 
 @pytest.mark.parametrize("route", WITH_QUERY)
 async def test_a_bad_query_is_refused_by_field_and_never_echoed(site: Site, route: Route) -> None:
-    browser = await site.browser("sofia")
+    browser = await site.browser(somebody_with(route.right) if route.right is not None else "sofia")
     query, field = BAD_QUERIES[route.path]
     answer = await browser.get(f"{path_of(route)}?{query}")
     text = await answer.text()
@@ -210,7 +229,7 @@ async def test_a_bad_query_is_refused_by_field_and_never_echoed(site: Site, rout
 
 @pytest.mark.parametrize("route", WITH_MODEL)
 async def test_the_answer_has_the_shape_that_the_table_promises(site: Site, route: Route) -> None:
-    browser = await site.browser("sofia" if "floor" in route.path else "li.wei")
+    browser = await site.browser(somebody_with(route.right) if route.right is not None else "li.wei")
     answer = await browser.send(route.method, path_of(route), **sent(route, browser))
     assert answer.status == 200, await answer.text()
     assert answer.content_type == "application/json"
@@ -222,7 +241,7 @@ async def test_the_answer_has_the_shape_that_the_table_promises(site: Site, rout
     model.model_validate(given, strict=True)
 
 
-@pytest.mark.parametrize("route", [param for param in UNSAFE if param.values[0].path.startswith("/api/")])
+@pytest.mark.parametrize("route", [param for param in UNSAFE if param.values[0].right is Right.AGENT_DESK])
 async def test_what_the_floor_refuses_is_said_with_its_code(site: Site, route: Route) -> None:
     browser = await site.browser("li.wei")
     site.floor.refusal = Refused("not_your_interaction")

@@ -29,6 +29,7 @@ export class DeskActions {
       complete_transfer: () => this.#onLive((live) => this.#post(interactionPath(live, "/transfer/complete"))),
       cancel_transfer: () => this.#onLive((live) => this.#post(interactionPath(live, "/transfer/cancel"))),
       recording: () => this.#onLive((live, card) => this.#post(interactionPath(live, "/recording"), { is_paused: card.pop.recording !== "paused" })),
+      objection: () => this.#onLive((live) => this.#post(interactionPath(live, "/recording/objection"))),
       choose_customer: ({ interaction, party }) => this.#ask("PUT", interactionPath(interaction, "/customer"), { party }),
       open_customer: (party) => {
         parts.tabs.choose(WORK);

@@ -2,7 +2,7 @@
 /** The buttons of one call: answer, hang up, mute, hold, keypad, transfer, recording. Built once, so that focus stays. */
 import { button, h, renderWhenChanged, setText } from "./dom.js";
 import { t } from "./messages.js";
-import { word } from "./words.js";
+import { hasWord, word } from "./words.js";
 
 const DIGITS = [..."123456789*0#"];
 
@@ -14,6 +14,7 @@ function relabel(element, text) {
 export class CallControls {
   /** @type {import("./phone.js").PhoneCall|null} */ #call = null;
   /** @type {import("./types.js").Pop|null} */ #pop = null;
+  #isObjecting = false;
 
   /** @param {import("./card.js").CardContext} context */
   constructor(context) {
@@ -32,6 +33,7 @@ export class CallControls {
     this.keypad = button(t("Keypad"), { key: "K", "aria-expanded": "false", on: () => this.toggleKeypad() });
     this.transfer = button(t("Transfer"), { key: "T", on: () => act("transfer") });
     this.pause = button(t("Pause recording"), { key: "P", on: () => act("recording") });
+    this.objection = button(t("Caller objects"), { key: "O", title: t("The caller does not want to be recorded"), on: () => this.#object() });
     this.join = button(t("Connect them"), { key: "C", class: "primary", on: () => act("complete_transfer") });
     this.back = button(t("Back to the caller"), { key: "B", on: () => act("cancel_transfer") });
     this.sent = h("output", { class: "keypad-sent", "aria-label": t("Sent tones") });
@@ -50,7 +52,7 @@ export class CallControls {
       this.hint,
       h("div", { class: "call-buttons call-main" }, this.answer, this.hangUp),
       this.consult,
-      h("div", { class: "call-buttons call-more" }, this.mute, this.hold, this.keypad, this.transfer, this.pause),
+      h("div", { class: "call-buttons call-more" }, this.mute, this.hold, this.keypad, this.transfer, this.pause, this.objection),
       this.pad,
     );
   }
@@ -103,7 +105,9 @@ export class CallControls {
     if (this.keypad.hidden && this.isKeypadOpen) this.pad.hidden = true;
     this.hold.hidden ||= isConsulting;
     this.transfer.hidden = !(isTalking && hasRecord && !pop.transfer && pop.phase !== "consulting");
-    this.pause.hidden = !(isTalking && pop.recording !== "off");
+    this.pause.hidden = this.objection.hidden = !(isTalking && pop.recording !== "off");
+    if (this.objection.hidden) this.#isObjecting = false;
+    relabel(this.objection, this.#isObjecting ? t("Stop recording for good?") : t("Caller objects"));
     const isMuted = this.#call?.isMuted ?? false;
     this.mute.setAttribute("aria-pressed", String(isMuted));
     relabel(this.mute, isMuted ? t("Unmute") : t("Mute"));
@@ -112,8 +116,21 @@ export class CallControls {
     relabel(this.pause, pop.recording === "paused" ? t("Resume recording") : t("Pause recording"));
     this.recording.hidden = !isTalking || !hasRecord;
     this.recording.dataset.recording = pop.recording;
-    setText(this.recording, { on: t("Recording"), paused: t("Recording paused"), off: t("Not recorded") }[pop.recording]);
+    setText(this.recording, { on: t("Recording"), paused: t("Recording paused"), off: this.#unrecordedText(pop) }[pop.recording]);
     this.#drawConsult(pop, isTalking && isConsulting);
+  }
+
+  /** The first press asks, the second does it: it can't be undone. */
+  #object() {
+    if (this.#isObjecting) this.context.act("objection");
+    this.#isObjecting = !this.#isObjecting;
+    if (this.#pop) this.update(this.#pop);
+  }
+
+  /** @param {import("./types.js").Pop} pop */
+  #unrecordedText(pop) {
+    const why = pop.recording_basis ?? "";
+    return hasWord("unrecorded", why) ? word("unrecorded", why) : t("Not recorded");
   }
 
   /** @param {import("./types.js").Pop} pop */

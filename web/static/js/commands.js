@@ -27,6 +27,7 @@ export function bindKeys({ keys, pops, bar, actions, tabs, work, devicesDialog }
   keys.bind("k", () => press(live()?.keypad));
   keys.bind("t", () => press(live()?.transfer));
   keys.bind("p", () => press(live()?.pause));
+  keys.bind("o", () => press(live()?.objection));
   keys.bind("c", () => press(live()?.consult.hidden ? undefined : live()?.join));
   keys.bind("b", () => press(live()?.consult.hidden ? undefined : live()?.back));
   keys.bind("a", () => bar.ask("AVAILABLE"));

@@ -44,7 +44,7 @@ export function callFacts(pop) {
   return [
     ...fact(t("Number"), number),
     ...fact(t("Shown as"), claimed),
-    ...fact(t("Waited"), clockText(pop.waited_s)),
+    ...fact(t("Waited"), pop.waited_s === null ? "" : clockText(pop.waited_s)),
     ...fact(t("Dialled"), pop.dnis),
     ...fact(t("Typed"), pop.account),
     ...fact(t("Chose"), pop.choice),

@@ -1,6 +1,6 @@
 // @ts-check
 /** The agent's page, put together. It lives for a whole shift; everything in it changes in place. */
-import { call, useCsrfToken } from "./api.js";
+import { ApiError, call, useCsrfToken } from "./api.js";
 import { bindKeys } from "./commands.js";
 import { DeskActions } from "./actions.js";
 import { chosenDevices, DevicesDialog } from "./devices.js";
@@ -27,6 +27,9 @@ import { Work } from "./work.js";
 const ALONE_MS = 1200;
 const PHONE_FAILURES = 3;
 const SOCKET_FAILURES = 2;
+const RENEW_WAY_MS = 600000;
+const RENEW_PHONE_MS = 3000;
+const LONGEST_RENEW_PHONE_MS = 30000;
 
 const notices = new Notices();
 const setup = /** @type {import("./types.js").DeskSetup} */ (await firstSetup());
@@ -108,7 +111,7 @@ function refresh() {
   if (current && live?.hasRecord) tiedTo = live.pop.interaction;
   else if (!current) tiedTo = "";
   // The server says that the call is over, and the phone's line is gone, so its goodbye will never come.
-  else if (tiedTo && socket.isUp && phone?.state !== "registered") return phone?.hangUp();
+  else if (tiedTo && socket.isUp && (phone?.state !== "registered" || phone.isLineDoubtful)) return phone?.hangUp();
   for (const card of pops.cards.values()) card.controls.tie(card === pops.live ? current : null);
   const ringing = pops.ringing;
   if (ringing || current?.phase === "ringing") {
@@ -128,7 +131,7 @@ function announceAlone() {
     const phase = current.phase === "up" ? "talking" : "ringing";
     const since = clock.now() - (Date.now() - current.sinceMs) / 1000;
     pops.show({
-      interaction: UNCARDED, phase, since, until: null, direction: "inbound", queue: null, waited_s: 0,
+      interaction: UNCARDED, phase, since, until: null, direction: "inbound", queue: null, waited_s: null,
       caller: { number: current.number, name: current.name, is_withheld: !current.number }, match: "none", how: "none", party: null,
       customers: [], products: [], note: "", disposition: "", recording: "off", transfer: null, from_agent: "",
     });
@@ -168,17 +171,46 @@ function showElsewhere() {
   byId("elsewhere-take").focus();
 }
 
-/** The session may have ended, or the phone's credentials may have run out. */
-async function askAgain() {
+/** The gate lets the phone in for some hours at a time; an open page keeps that way open. */
+async function renewWay() {
+  if (!phone) return;
+  try {
+    phone.account.ice_servers = (await call("GET", "/api/desk/phone")).ice_servers;
+  } catch (error) {
+    // The server is away: what it gave the last time is good for hours.
+    if (!(error instanceof ApiError)) throw error;
+  }
+}
+
+/** @type {ReturnType<typeof setTimeout>|undefined} */ let renewal;
+
+/** The PBX refused the phone: another log-in, or a new start of the server, made another password. The library does not try again. */
+function renewPhone() {
+  clearTimeout(renewal);
+  const wait = Math.min(Math.max((phone?.failures ?? 1) - 1, 0) * RENEW_PHONE_MS, LONGEST_RENEW_PHONE_MS);
+  renewal = setTimeout(async () => {
+    if (!(await askAgain({ isPhoneRefused: true })) && !health.isLoggedOut) renewal = setTimeout(renewPhone, RENEW_PHONE_MS);
+  }, wait);
+}
+
+/** The session may have ended, or the phone's credentials may have run out. Whether the server answered. */
+async function askAgain({ isPhoneRefused = false } = {}) {
+  let isAnswered = false;
   try {
     const fresh = await call("GET", "/api/desk");
     health.isLoggedOut = false;
     useCsrfToken(fresh.csrf);
-    if (phone && phone.state !== "registered" && phone.failures >= PHONE_FAILURES) await phone.renew(fresh.phone);
+    isAnswered = true;
+    const isDown = phone?.state !== "registered" && (isPhoneRefused || (phone?.failures ?? 0) >= PHONE_FAILURES);
+    if (phone && (isDown || fresh.phone.password !== phone.account.password)) {
+      await renewWay();
+      await phone.renew(fresh.phone);
+    }
   } catch (error) {
     health.isLoggedOut = error instanceof Error && "status" in error && (error.status === 401 || error.status === 403);
   }
   health.draw();
+  return isAnswered;
 }
 
 socket.addEventListener("message", (event) => receive(/** @type {CustomEvent} */ (event).detail));
@@ -214,6 +246,7 @@ phone?.addEventListener("registration", () => {
   socket.beat();
   health.draw();
 });
+phone?.addEventListener("refused", renewPhone);
 phone?.addEventListener("lost", () => phone.failures >= PHONE_FAILURES && void askAgain());
 microphone?.addEventListener("state", () => {
   socket.beat();
@@ -223,11 +256,13 @@ addEventListener("beforeunload", (event) => {
   if (phone?.call || pops.live) event.preventDefault();
 });
 addEventListener("pagehide", () => void drafts.flush());
+setInterval(renewWay, RENEW_WAY_MS);
 
 Object.defineProperty(window, "callfloor", {
   value: Object.freeze({
     get phone() {
-      return { state: phone?.state ?? "desk", call: phone?.call ? { ...phone.call } : null, quality: phone?.quality ?? null };
+      const isLineDoubtful = phone?.isLineDoubtful ?? false;
+      return { state: phone?.state ?? "desk", call: phone?.call ? { ...phone.call } : null, quality: phone?.quality ?? null, isLineDoubtful };
     },
     get microphone() {
       return microphone ? { state: microphone.state, why: microphone.why, level: microphone.level() } : null;

@@ -46,6 +46,7 @@ export class Health {
     if (this.isLoggedOut) return t("You are logged out. Log in again to get calls.");
     if (!this.socket.isUp) {
       if (!this.hasConnected) return t("Connecting to the server…");
+      if (this.phone?.state === "registered") return t("No connection to the server: a call may still ring here, without a card. What you write is kept here. Trying again…");
       return t("No connection to the server: you will not be offered calls. What you write is kept here. Trying again…");
     }
     const { microphone, phone } = this;

@@ -17,13 +17,14 @@ const RECOVERY_S = { connection_recovery_min_interval: 1, connection_recovery_ma
  * @typedef {{number: string, name: string, phase: "ringing"|"connecting"|"up", isMuted: boolean, isHeld: boolean, sinceMs: number}} PhoneCall
  */
 
-/** Events: `registration`, `call` (it changed or ended), `quality`, `path` (the audio's way), `lost` (the connection failed again). */
+/** Events: `registration`, `call` (it changed or ended), `quality`, `path` (the audio's way), `lost` (the connection failed again), `refused` (the PBX does not take the password). */
 export class Phone extends EventTarget {
   /** @type {"off"|"connecting"|"registered"|"unregistered"} */ state = "off";
   /** @type {PhoneCall|null} */ call = null;
   /** @type {import("./quality.js").Quality|null} */ quality = null;
   failures = 0;
   /** The audio finds no way to the PBX: the network changed. */ isPathLost = false;
+  /** The line was cut during this call, and the PBX does not know yet where to say goodbye. */ isLineDoubtful = false;
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #mending;
   /** @type {any} */ #library = null;
   /** @type {any} */ #ua = null;
@@ -62,10 +63,10 @@ export class Phone extends EventTarget {
       ...RECOVERY_S,
     });
     this.#ua = ua;
-    ua.on("registered", () => this.#ua === ua && this.#become("registered"));
+    ua.on("registered", () => this.#ua === ua && this.#returned());
     ua.on("unregistered", () => this.#ua === ua && this.#become("unregistered"));
-    ua.on("registrationFailed", () => this.#ua === ua && this.#failed());
-    ua.on("disconnected", () => this.#ua === ua && this.#failed());
+    ua.on("registrationFailed", (/** @type {any} */ { response }) => this.#ua === ua && this.#failed(response ? "refused" : "lost"));
+    ua.on("disconnected", () => this.#ua === ua && this.#cut());
     ua.on("newRTCSession", (/** @type {any} */ { originator, session }) => originator === "remote" && this.#ua === ua && this.#rung(session));
     this.#become("connecting");
     ua.start();
@@ -79,10 +80,14 @@ export class Phone extends EventTarget {
     this.#become("off");
   }
 
-  /** @param {import("./types.js").PhoneAccount} account takes effect at once when no call is up */
+  /** @param {import("./types.js").PhoneAccount} account takes effect at once; a call keeps the line that it has */
   async renew(account) {
     this.account = account;
-    if (this.call) return;
+    if (this.call && this.#ua) {
+      this.#ua.set("password", account.password);
+      this.#ua.register();
+      return;
+    }
     this.#ua?.stop();
     this.#ua = null;
     await this.start();
@@ -195,6 +200,23 @@ export class Phone extends EventTarget {
     this.#mending = setTimeout(() => this.#mendPath(connection), isAsked ? 5 * BROKEN_MS : HOLD_RETRY_MS);
   }
 
+  #cut() {
+    this.isLineDoubtful = this.call?.phase === "up";
+    this.#failed();
+  }
+
+  #returned() {
+    this.#become("registered");
+    if (this.isLineDoubtful) this.#tellLine(this.#session);
+  }
+
+  /** The audio went on while the line was away; the call's own messages are to come over the new line from now on. @param {any} session */
+  #tellLine(session) {
+    if (!this.isLineDoubtful || session !== this.#session || this.state !== "registered") return;
+    const isAsked = session.renegotiate({}, () => session === this.#session && (this.isLineDoubtful = false));
+    if (!isAsked) setTimeout(() => this.#tellLine(session), HOLD_RETRY_MS);
+  }
+
   /** @param {RTCPeerConnection} connection */
   async #measure(connection) {
     if (this.call?.phase !== "up" || this.call.isHeld) {
@@ -214,6 +236,7 @@ export class Phone extends EventTarget {
     clearInterval(this.#stats);
     clearTimeout(this.#mending);
     this.isPathLost = false;
+    this.isLineDoubtful = false;
     for (const track of this.microphone.stream?.getAudioTracks() ?? []) track.enabled = true;
     this.speaker.srcObject = null;
     this.#session = null;
@@ -237,10 +260,11 @@ export class Phone extends EventTarget {
     this.dispatchEvent(new Event("call"));
   }
 
-  #failed() {
+  /** @param {"lost"|"refused"} how */
+  #failed(how = "lost") {
     this.failures += 1;
     this.#become("unregistered");
-    this.dispatchEvent(new Event("lost"));
+    this.dispatchEvent(new Event(how));
   }
 
   /** @param {Phone["state"]} state */

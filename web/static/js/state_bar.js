@@ -84,7 +84,7 @@ export class StateBar extends EventTarget {
     this.root.dataset.state = agent.state;
     document.body.dataset.agentState = agent.state;
     setText(byId("state-name"), word("state", agent.state));
-    setText(byId("state-reason"), agent.state === "NOT_READY" && agent.reason ? this.#reasonText(agent.reason) : "");
+    setText(byId("state-reason"), (agent.state === "NOT_READY" && agent.reason) || agent.reason === "returning" ? this.#reasonText(agent.reason) : "");
     renderWhenChanged(byId("state-since"), agent.since, () => [this.timers.since(agent.since)]);
     this.available.setAttribute("aria-pressed", String((isBusy ? agent.next_state : agent.state) === "AVAILABLE"));
     this.notReady.setAttribute("aria-pressed", String((isBusy ? agent.next_state : agent.state) === "NOT_READY"));

@@ -14,11 +14,11 @@
  * @typedef {{target: string, kind: string, phase: string}} Transfer
  * @typedef {"ringing"|"talking"|"held"|"consulting"|"wrap_up"} Phase
  * @typedef {{interaction: string, phase: Phase, since: number, until: number|null, direction: string,
- *   queue: {id: string, name: string}|null, waited_s: number,
+ *   queue: {id: string, name: string}|null, waited_s: number|null,
  *   caller: {number?: string, name?: string, is_withheld?: boolean, handle?: string},
  *   dnis?: string, account?: string, choice?: string, language?: string,
  *   match: "one"|"none"|"many"|"pending"|"failed", how: string, party: number|null, customers: Customer[],
- *   products: Product[], note: string, disposition: string, recording: "off"|"on"|"paused",
+ *   products: Product[], note: string, disposition: string, recording: "off"|"on"|"paused", recording_basis?: string,
  *   transfer: Transfer|null, from_agent: string}} Pop
  * @typedef {{kind: "browser"|"desk", ws_url: string, uri: string, username: string, password: string,
  *   display_name: string, ice_servers: RTCIceServer[]}} PhoneAccount

@@ -19,10 +19,11 @@ const WORDS = {
     wrap_up: t("Wrap-up"),
   }),
   reason: () => ({
-    rona: t("Call not answered"),
-    no_answer: t("Call not answered"),
+    ring_no_answer: t("Call not answered"),
     rejected: t("Call declined"),
-    unreachable: t("Phone not reachable"),
+    phone_unreachable: t("Phone not reachable"),
+    returning: t("Your caller rings again"),
+    browser_lost: t("The page with the phone went away"),
     gone: t("Page closed"),
     silent: t("Page not answering"),
     asleep: t("Page asleep"),
@@ -62,6 +63,12 @@ const WORDS = {
     not_recorded: t("This call is not recorded."),
     phone_unreachable: t("Your phone is not reachable."),
     desk_stale: t("This page cannot ring; see the message at the top."),
+  }),
+  unrecorded: () => ({
+    off: t("Not recorded: switched off"),
+    no_consent: t("Not recorded: no consent"),
+    objected: t("Not recorded: the caller objected"),
+    unannounced: t("Not recorded: it could not be announced"),
   }),
   flag: () => ({
     vip: t("VIP"),
