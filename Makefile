@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-ami bench-pop bench-data pins clean
+.PHONY: help setup demo test check bench bench-ami bench-pop bench-load bench-desks bench-data soak pins clean
 
 help:
 	@echo "make demo    a small call centre with real callers, on this machine"
 	@echo "make test    all tests"
 	@echo "make check   style, types, imports"
 	@echo "make bench   measurements, written to bench/results"
+	@echo "make soak    faults of every kind over living traffic, ten minutes (SOAK_S=3600 for an hour)"
 	@echo "make clean   remove what setting up and running made"
 
 setup:
@@ -30,7 +31,7 @@ check:
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-ami bench-pop
+bench: bench-ami bench-pop bench-load bench-desks
 
 bench-data:
 	@$(PYTHON) setup/prepare.py test
@@ -42,6 +43,17 @@ bench-ami:
 
 bench-pop: bench-data
 	@$(BIN)/python -m bench.pop
+
+bench-load: bench-data
+	@$(BIN)/python -m bench.load
+
+bench-desks:
+	@$(PYTHON) setup/prepare.py check
+	@$(BIN)/python -m bench.desks
+
+soak:
+	@$(PYTHON) setup/prepare.py test
+	@$(BIN)/python -m bench.soak
 
 pins:
 	@$(PYTHON) setup/pin_requirements.py

@@ -120,7 +120,7 @@ async def _put_centre(database: Database) -> None:
         await centre.put_product(connection, centre.Product(code="bench-fibre", name="Fibre 200", summary="200 Mbit/s"))
         await centre.put_queue(
             connection,
-            centre.Queue(slug=QUEUE, name="Sales", wrap_up_s=WRAP_UP_S, is_recorded=False, product="bench-fibre"),
+            centre.Queue(slug=QUEUE, name="Sales", wrap_up_s=WRAP_UP_S, recording="off", product="bench-fibre"),
         )
         for number in range(DESKS):
             slug = endpoint(number)
@@ -728,7 +728,7 @@ async def _put_screen(database: Database) -> str:
     async with database.begin() as connection:
         await centre.put_queue(
             connection,
-            centre.Queue(slug=SCREEN, name="Screen", wrap_up_s=WRAP_UP_S, is_recorded=False, product="bench-fibre"),
+            centre.Queue(slug=SCREEN, name="Screen", wrap_up_s=WRAP_UP_S, recording="off", product="bench-fibre"),
         )
         agent = centre.Agent(
             slug=SCREEN, name="Screen", pbx="pbx1", endpoint=SCREEN, phone_kind="desk", queues=(SCREEN,)
