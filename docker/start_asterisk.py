@@ -1,13 +1,15 @@
 """Configure an Asterisk from the environment and become it. The command of the service ``asterisk``; also runs by hand.
 
-``CALLFLOOR_PBX__0__SECRET`` is required. The passwords of the agents' phones are made at the first start, in the file
-that ``CALLFLOOR_PHONES_FILE`` names, where the daemon reads them too.
+``CALLFLOOR_PBX__0__SECRET`` and ``CALLFLOOR_PBX__0__ARI_SECRET`` are required: the daemon makes a browser phone's
+password at each log-in. Those of desk phones are made at the first start, in the file that ``CALLFLOOR_PHONES_FILE``
+names.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -16,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from cti.asterisk.local_pbx import AsteriskProgram, PhoneAccount, Ports, write_configuration  # noqa: E402
+from cti.asterisk.prompts import make_prompts  # noqa: E402
 
 SETTINGS = (
     *("CALLFLOOR_EMERGENCY", "CALLFLOOR_EMERGENCY_TRUNK", "CALLFLOOR_EMERGENCY_CALLERID"),
@@ -25,14 +28,15 @@ SETTINGS = (
 
 
 def phones(file: Path, browser_phones: list[str], desk_phones: list[str]) -> list[PhoneAccount]:
-    """The accounts in ``file``, and new ones for names that are not in it yet."""
+    """All accounts; the desk phones' passwords are in ``file``, with new ones for names that are not in it yet."""
     known: dict[str, str] = tomllib.loads(file.read_text()) if file.is_file() else {}
-    wanted = {name: known.get(name) or secrets.token_hex(16) for name in (*browser_phones, *desk_phones)}
+    wanted = {name: known.get(name) or secrets.token_hex(16) for name in desk_phones}
     if wanted != known:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
         file.write_text("".join(f'"{name}" = "{password}"\n' for name, password in wanted.items()))
-    return [PhoneAccount(name, password, name in browser_phones) for name, password in wanted.items()]
+    browsers = [PhoneAccount(name, "", is_browser=True) for name in browser_phones]
+    return browsers + [PhoneAccount(name, password, is_browser=False) for name, password in wanted.items()]
 
 
 def names(variable: str) -> list[str]:
@@ -58,6 +62,9 @@ def main() -> None:
         recordings,
     ):
         place.mkdir(parents=True, exist_ok=True)
+    prompts = folder / "prompts"
+    if not prompts.is_dir() and shutil.which("espeak-ng") is not None:
+        make_prompts(prompts)
     write_configuration(
         folder / "etc",
         folder=folder,
@@ -70,12 +77,14 @@ def main() -> None:
         ),
         phones=accounts,
         recordings=recordings,
+        prompts=prompts if prompts.is_dir() else None,
         queues=dict.fromkeys(routes.values()),
         routes=routes,
         messages=folder / "messages",
         settings={name: os.environ[name] for name in SETTINGS if name in os.environ},
         ami_username="callfloor",
         ami_secret=os.environ["CALLFLOOR_PBX__0__SECRET"],
+        ari_secret=os.environ["CALLFLOOR_PBX__0__ARI_SECRET"],
         trunk_networks=names("CALLFLOOR_TRUNKS") or ("127.0.0.1/32",),
     )
     os.execv(program.command[0], [*program.command, "-C", str(folder / "etc/asterisk.conf"), "-f"])  # noqa: S606

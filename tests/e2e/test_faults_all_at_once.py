@@ -167,3 +167,49 @@ async def test_with_the_daemon_and_its_pages_killed_every_caller_reaches_an_agen
     for seat in floor.seats:
         await seat.state("WRAP_UP")
     assert await floor.told() == [("answered", "cy"), ("answered", "ann"), ("answered", "cy"), ("answered", "bo")]
+
+
+async def test_with_the_daemon_stopped_and_continued_the_same(floor: Floor) -> None:
+    async with everything_at_once(floor) as (talks, is_rung, waits):
+        talks.forget_silence()
+        floor.site.signal_daemon(signal.SIGSTOP)
+        try:
+            await floor.bo.answer()
+            await is_rung.hears(BO_HZ)
+            await becomes(floor.cy.page, "callfloor.phone.call?.phase === 'ringing'")
+            await floor.cy.answer()
+            await waits.hears(ANN_HZ, within_s=10)
+        finally:
+            floor.site.signal_daemon(signal.SIGCONT)
+        for seat in floor.seats:
+            await seat.state("ON_CALL")
+        await expect(floor.cy.card("talking")).to_contain_text("Sales")
+        assert talks.longest_silence_s < 2
+    for seat in floor.seats:
+        await seat.state("WRAP_UP")
+    assert await floor.told() == [("answered", "cy"), ("answered", "ann"), ("answered", "cy"), ("answered", "bo")]
+
+
+async def test_with_pbx_and_daemon_restarted_together_every_call_is_accounted_for_and_the_next_one_talks(
+    floor: Floor,
+) -> None:
+    async with everything_at_once(floor):
+        await floor.site.stop_daemon(signal.SIGKILL)
+        await floor.site.pbx.stop()
+        await floor.site.pbx.start()
+        await floor.site.start_daemon()
+    for seat in floor.seats:
+        await becomes(seat.page, "callfloor.phone.state === 'registered' && callfloor.socket.isUp")
+        await becomes(seat.page, "callfloor.phone.call === null")
+    outcomes = await floor.told()
+    assert outcomes[:2] == [("answered", "cy"), ("answered", "ann")]
+    assert [outcome for outcome, _ in outcomes[2:]] == ["abandoned", "abandoned"]
+    await floor.ann.state("WRAP_UP")
+    await floor.bo.state("AVAILABLE")
+    async with floor.caller("4002", SECOND_HZ) as (_, ear):
+        await floor.bo.rings()
+        await floor.bo.answer()
+        await ear.hears(BO_HZ)
+        await floor.bo.hang_up()
+    await floor.bo.state("WRAP_UP")
+    assert await floor.told() == [("answered", "bo")]

@@ -35,7 +35,8 @@ TRICKS = (
     *("004912345", "+4912345", "0900123456", "00", "s", "h", "i", "t", "o", "T"),
     *("callfloor-mirror", "s%40callfloor-mirror", "callfloor-trunk", "004912345%40callfloor-trunk", "callfloor-hold"),
     *("bob%26PJSIP%2fcallfloor-trunk", "PJSIP%2fcallfloor-trunk", "Local%2fs%40callfloor-mirror", "112%26PJSIP%2fbob"),
-    *("*51%26PJSIP%2fbob", "*51,1", "*99", "*", "**51", "%23", "bob%0d%0aX: y", "${SHELL(touch%20INJECTED)}", "bob%2c%2cg"),
+    *("*51%26PJSIP%2fbob", "*51,1", "*99", "*", "**51", "%23", "bob%0d%0aX:y", "bob%2c%2cg"),
+    "$%7bSHELL(touch%20INJECTED)%7d",
 )
 
 

@@ -1,4 +1,4 @@
-"""The live floor over the live core: who asks may touch the own call and nobody else's, and sends callers nowhere but to
+"""The live floor over the live core: agents touch their own call and nobody else's, and send callers nowhere but to
 agents and queues."""
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ ACTS: dict[str, Act] = {
 
 NOWHERE = (
     *("004912345", "agent:004912345", "agent:*51", "queue:callfloor-mirror", "queue:ann", "agent:sales", "agent:"),
-    *("agent:ann&PJSIP/callfloor-trunk", "agent:ann@callfloor-trunk", "agent:ann,s,1", "queue:../sales", "queue:sales "),
-    *("agent:PJSIP/ann", "context:callfloor-mirror", "agent:Ann", "queue:sales\r\nAction: Originate", "agent:${EXTEN}"),
+    *("agent:ann&PJSIP/callfloor-trunk", "agent:ann@callfloor-trunk", "agent:ann,s,1", "queue:../sales"),
+    *("agent:PJSIP/ann", "queue:sales ", "agent:Ann", "queue:sales\r\nAction: Originate", "agent:${EXTEN}"),
 )
 
 
