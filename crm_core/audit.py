@@ -57,8 +57,8 @@ async def recent(
     object: str = "",  # noqa: A002
     object_id: str = "",
 ) -> list[Row]:
-    """Records, newest first; ``before``: those older than this record id; the others: only those of. Of ``detail`` only what the reader may see of
-    the object that it speaks of."""
+    """Records, newest first. ``before``: those older than this record id; ``username``, ``object``, ``object_id``: only
+    those of. Of ``detail`` only what the reader may see of the object that it speaks of."""
     statement = select(audit).order_by(audit.c.id.desc()).limit(max(1, min(limit, 500)))
     if before is not None:
         statement = statement.where(audit.c.id < before)

@@ -80,9 +80,7 @@ class Daemon:
         self._sip_domains = {pbx.id: pbx.sip_domain for pbx in settings.pbx}
         gate = settings.gate
         self._pass_key = PassKey.open(gate.pass_folder) if gate.origin else None
-        self._revocations = (
-            Revocations(gate.pass_folder, keep_s=gate.pass_life_s, clock=clock) if gate.origin else None
-        )
+        self._revocations = Revocations(gate.pass_folder, keep_s=gate.pass_life_s, clock=clock) if gate.origin else None
 
     async def start(self) -> None:
         """Open the database and the journal, take up where the last run ended, serve, link to the PBXs."""

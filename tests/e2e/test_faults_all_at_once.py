@@ -203,7 +203,8 @@ async def test_with_pbx_and_daemon_restarted_together_every_call_is_accounted_fo
         await becomes(seat.page, "callfloor.phone.call === null")
     outcomes = await floor.told()
     assert outcomes[:2] == [("answered", "cy"), ("answered", "ann")]
-    assert [outcome for outcome, _ in outcomes[2:]] == ["abandoned", "abandoned"]
+    # The PBX lost them; which word fits hangs on how long they had waited.
+    assert all(outcome.endswith("abandoned") and not agent for outcome, agent in outcomes[2:])
     await floor.ann.state("WRAP_UP")
     await floor.bo.state("AVAILABLE")
     async with floor.caller("4002", SECOND_HZ) as (_, ear):

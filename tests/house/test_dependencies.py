@@ -37,7 +37,10 @@ def run_time_packages() -> dict[str, importlib.metadata.Distribution]:
 
 def licence_of(package: importlib.metadata.Distribution) -> str:
     about = package.metadata.json
-    words = [str(about.get("license_expression", "")), *(one for one in about.get("classifier", []) if "License" in one)]
+    words = [
+        str(about.get("license_expression", "")),
+        *(one for one in about.get("classifier", []) if "License" in one),
+    ]
     return " ".join(words).strip() or str(about.get("license", ""))
 
 
