@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-ami bench-pop bench-load bench-desks bench-data soak pins clean
+.PHONY: help setup demo test check audit bench bench-ami bench-pop bench-load bench-desks bench-data soak pins clean
 
 help:
 	@echo "make demo    a small call centre with real callers, on this machine"
 	@echo "make test    all tests"
 	@echo "make check   style, types, imports"
+	@echo "make audit   known faults of the packages we stand on (asks the advisory services)"
 	@echo "make bench   measurements, written to bench/results"
 	@echo "make soak    faults of every kind over living traffic, ten minutes (SOAK_S=3600 for an hour)"
 	@echo "make clean   remove what setting up and running made"
@@ -30,6 +31,10 @@ check:
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Not part of `make check`: it needs the advisory services, and says so where they are out of reach.
+audit:
+	@$(PYTHON) setup/audit_packages.py
 
 bench: bench-ami bench-pop bench-load bench-desks
 

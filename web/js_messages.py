@@ -74,6 +74,7 @@ JS_MESSAGES: tuple[str, ...] = (
     ),
     _("No connection to the server: you will not be offered calls. What you write is kept here. Trying again…"),
     _("No microphone"),
+    _("No microphone: the caller cannot hear you. Plug in a headset."),
     _("No microphone: you will not be offered calls. Plug in a headset."),
     _("No outcome chosen yet. Choose one, or press Done again."),
     _("No products known"),

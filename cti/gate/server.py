@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
+import itertools
 import logging
 import re
 import ssl
@@ -92,6 +94,7 @@ SIP_PER_S, SIP_AT_ONCE = 20.0, 200.0
 DESK_PER_S, DESK_AT_ONCE = 20.0, 100.0
 LOOK_EVERY_S = 2.0
 CERTIFICATE_EVERY_S = 3600.0
+SOURCES = 1 << 20
 LAST_WORDS_S = 3.0
 TELL_EVERY_S = 60.0
 """How often refused phones are told of."""
@@ -126,6 +129,7 @@ class Gate:
         self._desks: set[web.WebSocketResponse] = set()
         self._unanswered_probes = 0
         self._refused_phones = 0
+        self._sources = itertools.count(1)
         self._told_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._listeners: list[Listener] = []
@@ -140,14 +144,7 @@ class Gate:
         self._renew()
         if self._tls is not None:
             self._tls.context  # noqa: B018  what can't be used is said before anybody connects
-        timeout = ClientTimeout(total=None, sock_connect=CONNECT_S)
-        self._client = ClientSession(
-            connector=TCPConnector(limit=0, keepalive_timeout=10.0),
-            cookie_jar=DummyCookieJar(),
-            auto_decompress=False,
-            timeout=timeout,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        )
+        self._client = _client(TCPConnector(limit=0, keepalive_timeout=10.0))
         front = Listener(
             self._answer,
             context=self._context if self._tls is not None else None,
@@ -403,15 +400,25 @@ class Gate:
         browser = _browser_socket("sip", sip.LONGEST_MESSAGE)
         phones.add(browser)
         try:
-            behind = await self._connect(address, ["sip"], PBX_PING_S, {})
-            if isinstance(behind, web.Response):
-                return behind
-            pace = Pace(per_s=SIP_PER_S, at_once=SIP_AT_ONCE, clock=asyncio.get_running_loop().time)
-            return await _join(request, browser, behind, lambda frame: self._admit(frame, given, pace))
+            async with _client(TCPConnector(local_addr=self._source_for(address))) as client:
+                behind = await self._connect(address, ["sip"], PBX_PING_S, {}, client=client)
+                if isinstance(behind, web.Response):
+                    return behind
+                pace = Pace(per_s=SIP_PER_S, at_once=SIP_AT_ONCE, clock=asyncio.get_running_loop().time)
+                return await _join(request, browser, behind, lambda frame: self._admit(frame, given, pace))
         finally:
             phones.discard(browser)
             if not phones:
                 self._phones.pop(given.session, None)
+
+    def _source_for(self, address: str) -> tuple[str, int] | None:
+        """From where a phone's connection comes: from an address of its own where the PBX is on this machine. Before
+        16.30, 18.16 and 20.1 Asterisk tells browser phones apart by their address alone, and one page that closes takes
+        away the registrations of all."""
+        host = urlsplit(address).hostname or ""
+        if host != "localhost" and not host.startswith("127."):
+            return None
+        return str(ipaddress.IPv4Address("127.1.0.0") + next(self._sources) % SOURCES), 0
 
     def _note_refusal(self, address: str) -> None:
         """A page that was left open overnight is refused, and so is an attacker; neither shall fill the log."""
@@ -436,11 +443,17 @@ class Gate:
             raise
 
     async def _connect(
-        self, address: str, protocols: list[str], ping_s: float, headers: Mapping[str, str]
+        self,
+        address: str,
+        protocols: list[str],
+        ping_s: float,
+        headers: Mapping[str, str],
+        *,
+        client: ClientSession | None = None,
     ) -> ClientWebSocketResponse[bool] | web.Response:
         try:
             async with asyncio.timeout(UPGRADE_S):
-                return await self._client.ws_connect(
+                return await (client or self._client).ws_connect(
                     address,
                     protocols=protocols,
                     headers=headers,
@@ -491,6 +504,16 @@ class _Upload:
             if self.deadline is not None:
                 self.deadline.reschedule(min(loop.time() + ANSWER_S, latest))
             yield chunk
+
+
+def _client(connector: TCPConnector) -> ClientSession:
+    return ClientSession(
+        connector=connector,
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        timeout=ClientTimeout(total=None, sock_connect=CONNECT_S),
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+    )
 
 
 def _browser_socket(protocol: str | None, longest: int) -> web.WebSocketResponse:

@@ -1,5 +1,5 @@
-"""What a caller is called arrives everywhere as text: on the agent's card, the floor, the customer's page, in the API and
-in the database; in no log, and in no file's name."""
+"""What a caller is called arrives everywhere as text: on the agent's card, the floor, the customer's page, in the API,
+in the database. It is in no log, and in no file's name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.asterisk.sip_phone import Phone
 from tests.desk.watching import becomes
 from tests.dialplan.test_hostile import PIECES
 from tests.e2e.conftest import SitDown, StartSite
+from tests.e2e.seat import Seat
 from tests.e2e.site import ANN, PASSWORD
 
 MARKUP = "<img src=x onerror=window.hurt=1><script>window.hurt=1</script>{{7*7}}"
@@ -41,16 +42,17 @@ async def test_a_callers_name_is_text_wherever_people_and_programs_read_it(
             form = {"username": "sue", "password": PASSWORD}
             async with http.post("/login", data=form, allow_redirects=False) as answer:
                 assert answer.status == 303
-            await site.row("SELECT id FROM interaction WHERE ani_e164 LIKE '%491600'")
+            await site.row("SELECT id FROM interaction WHERE ani_name LIKE '%DROP TABLE%'")
             await _choose(ann, interaction, 1)
             await site.row("SELECT id FROM interaction WHERE id = :id AND party_id = 1", id=interaction)
-            assert (await site.row("SELECT ani_name FROM interaction WHERE id = :id", id=interaction))["ani_name"] == MARKUP
+            row = await site.row("SELECT ani_name FROM interaction WHERE id = :id", id=interaction)
+            assert row["ani_name"] == MARKUP
             for path in ("/floor", f"/interactions/{interaction}", "/customers/1", f"/interactions/{interaction}/why"):
                 async with http.get(path) as page:
                     text = await page.text()
                     assert page.status == 200, path
                     assert not re.search(r"<img src=x|<script>(window|alert)|\b49\b.{0,3}\}\}", text), path
-                    assert path not in ("/floor", "/customers/1") or "&lt;img src=x" in text or "&lt;script" in text, path
+                    assert "/interactions/" not in path or path.endswith("/why") or "&lt;img src=x" in text, path
             for path in ("/api/floor", f"/api/interactions/{interaction}", "/api/customers/1/timeline"):
                 async with http.get(path) as data:
                     assert data.content_type == "application/json"
@@ -69,9 +71,12 @@ async def test_a_callers_name_is_text_wherever_people_and_programs_read_it(
     assert all(re.fullmatch(r"[0-9]+\.[0-9]+(-[0-9]+)?\.wav", name) for name in names), names
 
 
-async def _choose(ann: object, interaction: str, party: int) -> None:
+async def _choose(ann: Seat, interaction: str, party: int) -> None:
     """What the page's own script sends when the agent says whose call it is."""
-    script = """async ([id, party]) => (await fetch(`/api/interactions/${id}/customer`, {method: "PUT",
-      headers: {"Content-Type": "application/json", "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content},
-      body: JSON.stringify({party})})).status"""
-    assert await ann.page.evaluate(script, [interaction, party]) == 200  # type: ignore[attr-defined]
+    script = """async ([id, party]) => {
+      const csrf = document.querySelector("meta[name=csrf-token]").content;
+      const headers = { "Content-Type": "application/json", "X-CSRF-Token": csrf };
+      const body = JSON.stringify({ party });
+      return (await fetch(`/api/interactions/${id}/customer`, { method: "PUT", headers, body })).status;
+    }"""
+    assert await ann.page.evaluate(script, [interaction, party]) == 200

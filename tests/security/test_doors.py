@@ -46,7 +46,8 @@ class BrowserPhone(Phone):
     @asynccontextmanager
     async def through(self, gate: Gates, cookie: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse[bool]]:
         """While the socket is open; it may be closed by the other side at any moment."""
-        self.host = "u8nu.invalid"
+        # A name of its own, as browsers make one up.
+        self.host = f"{secrets.token_hex(6)}.invalid"
         async with gate.socket(cookie) as socket:
             self.socket = socket
             self._transport = cast("asyncio.DatagramTransport", None)
@@ -99,7 +100,7 @@ class Gates:
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         writer.write(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
         async with asyncio.timeout(10):
-            answer = await reader.read()
+            answer = await reader.readuntil(b"\r\n\r\n")
         writer.close()
         assert b"Asterisk" not in answer, path
         return int(answer.split(b" ")[1])

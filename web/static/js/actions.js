@@ -55,6 +55,15 @@ export class DeskActions {
     }
   }
 
+  /** The phone rings and no card is there yet. @returns {boolean} whether there was a call to answer */
+  answerPhone() {
+    const { phone, pops, ring } = this.parts;
+    if (phone?.call?.phase !== "ringing" || pops.live?.hasRecord) return false;
+    ring.silence();
+    void phone.answer();
+    return true;
+  }
+
   #answer() {
     const { phone, pops, ring, tabs } = this.parts;
     const ringing = pops.ringing;

@@ -17,7 +17,7 @@ export function bindKeys({ keys, pops, bar, actions, tabs, work, devicesDialog }
     return true;
   };
 
-  keys.bind("F2", () => press(live()?.answer), everywhere);
+  keys.bind("F2", () => press(live()?.answer) || actions.answerPhone(), everywhere);
   keys.bind("Shift+F2", () => press(live()?.hangUp), everywhere);
   keys.bind("F8", () => press(live()?.mute), everywhere);
   keys.bind("F9", () => press(live()?.hold), everywhere);

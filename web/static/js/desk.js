@@ -187,7 +187,7 @@ async function renewWay() {
 /** The PBX refused the phone: another log-in, or a new start of the server, made another password. The library does not try again. */
 function renewPhone() {
   clearTimeout(renewal);
-  const wait = Math.min(Math.max((phone?.failures ?? 1) - 1, 0) * RENEW_PHONE_MS, LONGEST_RENEW_PHONE_MS);
+  const wait = Math.min(Math.max((phone?.refusals ?? 1) - 1, 0) * RENEW_PHONE_MS, LONGEST_RENEW_PHONE_MS);
   renewal = setTimeout(async () => {
     if (!(await askAgain({ isPhoneRefused: true })) && !health.isLoggedOut) renewal = setTimeout(renewPhone, RENEW_PHONE_MS);
   }, wait);
@@ -247,7 +247,8 @@ phone?.addEventListener("registration", () => {
   health.draw();
 });
 phone?.addEventListener("refused", renewPhone);
-phone?.addEventListener("lost", () => phone.failures >= PHONE_FAILURES && void askAgain());
+// Between, the library tries by itself, later each time: a floor of pages must not storm a PBX that starts.
+phone?.addEventListener("lost", () => phone.failures % PHONE_FAILURES === 0 && void askAgain());
 microphone?.addEventListener("state", () => {
   socket.beat();
   health.draw();

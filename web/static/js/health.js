@@ -54,6 +54,7 @@ export class Health {
       return t("The browser does not allow the microphone: you will not be offered calls. Allow it beside the page's address.");
     }
     if (microphone?.state === "lost" && microphone.why === "muted") return t("The microphone is switched off in the system or on the headset: callers cannot hear you.");
+    if (microphone?.state === "lost" && phone?.call?.phase === "up") return t("No microphone: the caller cannot hear you. Plug in a headset.");
     if (microphone?.state === "lost") return t("No microphone: you will not be offered calls. Plug in a headset.");
     if (microphone?.state === "unknown" && this.isSettled) return t("Allow the microphone when the browser asks: calls come only then.");
     if (phone?.isPathLost) return t("The network changed: you and the caller may not hear each other. Finding another way…");

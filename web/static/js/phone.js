@@ -22,12 +22,14 @@ export class Phone extends EventTarget {
   /** @type {"off"|"connecting"|"registered"|"unregistered"} */ state = "off";
   /** @type {PhoneCall|null} */ call = null;
   /** @type {import("./quality.js").Quality|null} */ quality = null;
-  failures = 0;
+  /** In a row, of either kind. */ failures = 0;
+  /** In a row: times that the PBX did not take the password. */ refusals = 0;
   /** The audio finds no way to the PBX: the network changed. */ isPathLost = false;
   /** The line was cut during this call, and the PBX does not know yet where to say goodbye. */ isLineDoubtful = false;
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #mending;
   /** @type {any} */ #library = null;
   /** @type {any} */ #ua = null;
+  /** @type {any} */ #line = null;
   /** @type {any} */ #session = null;
   /** @type {import("./quality.js").Sample|null} */ #sample = null;
   /** @type {ReturnType<typeof setInterval>|undefined} */ #stats;
@@ -50,8 +52,9 @@ export class Phone extends EventTarget {
     this.#library ??= (await import("../vendor/jssip.js")).default;
     const address = new URL(this.account.ws_url, location.href);
     address.protocol = address.protocol.replace("http", "ws");
+    this.#line = new this.#library.WebSocketInterface(address.href);
     const ua = new this.#library.UA({
-      sockets: [new this.#library.WebSocketInterface(address.href)],
+      sockets: [this.#line],
       uri: this.account.uri,
       authorization_user: this.account.username,
       password: this.account.password,
@@ -72,9 +75,9 @@ export class Phone extends EventTarget {
     ua.start();
   }
 
-  /** Ends a call, unregisters and stays away. */
+  /** Gives the phone up to another tab. A caller is not said goodbye to: the server, or the PBX without it, brings them there. */
   stop() {
-    this.#session?.terminate();
+    if (this.#session) this.#line.disconnect();
     this.#ua?.stop();
     this.#ua = null;
     this.#become("off");
@@ -263,13 +266,14 @@ export class Phone extends EventTarget {
   /** @param {"lost"|"refused"} how */
   #failed(how = "lost") {
     this.failures += 1;
+    if (how === "refused") this.refusals += 1;
     this.#become("unregistered");
     this.dispatchEvent(new Event(how));
   }
 
   /** @param {Phone["state"]} state */
   #become(state) {
-    if (state === "registered") this.failures = 0;
+    if (state === "registered") this.failures = this.refusals = 0;
     if (this.state === state) return;
     this.state = state;
     this.dispatchEvent(new Event("registration"));

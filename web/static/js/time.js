@@ -34,6 +34,7 @@ export function clockText(seconds) {
 const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" });
 const dayTime = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const fullDay = new Intl.DateTimeFormat(locale, { year: "numeric", month: "short", day: "numeric" });
+const exactTime = new Intl.DateTimeFormat(locale, { dateStyle: "short", timeStyle: "medium" });
 const fullTime = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "short" });
 
 /** How one would say it: minutes, hours, days ago; a date when it is long ago. @param {number} at @param {number} now */
@@ -71,7 +72,7 @@ export function localiseTimes(root, now) {
   for (const element of root.querySelectorAll("time[datetime]:not([data-done])")) {
     const at = Date.parse(element.getAttribute("datetime") ?? "") / 1000;
     if (Number.isNaN(at)) continue;
-    element.textContent = agoText(at, now);
+    element.textContent = element.hasAttribute("data-exact") ? exactTime.format(at * 1000) : agoText(at, now);
     element.setAttribute("title", momentText(at));
     element.setAttribute("data-done", "");
   }
