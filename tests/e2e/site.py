@@ -144,9 +144,7 @@ class Site:
             root,
             folder / "pbx",
             version=version,
-            phones=[
-                PhoneAccount(one.slug, "" if one.is_browser else PHONE_PASSWORD, one.is_browser) for one in people
-            ],
+            phones=[PhoneAccount(one.slug, "" if one.is_browser else PHONE_PASSWORD, one.is_browser) for one in people],
             queues=("sales", "support"),
             routes={"4001": "sales", "4002": "support"},
             prompts=folder / "prompts",
@@ -227,7 +225,7 @@ ari_secret = "{self.pbx.ari_secret}"
                 stdin=asyncio.subprocess.DEVNULL,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not await self._is_healthy():
                 if self._daemon.returncode is not None:
                     raise RuntimeError(f"the daemon ended: {self.log}")

@@ -14,6 +14,7 @@ from playwright.async_api import expect
 from tests.conftest import Chromium
 from tests.desk.watching import becomes
 from tests.e2e.conftest import callers_of
+from tests.e2e.seat import Seat
 from tests.e2e.shift import ANN_HZ, CALLER_HZ, Shift, begin_shift
 from tests.e2e.site import LI_NUMBER, UNKNOWN_NUMBER
 from tests.rtp import TonePhone
@@ -42,6 +43,26 @@ async def test_after_a_reload_in_mid_call_the_caller_talks_to_the_same_agent_aga
         await shift.ann.answer()
         await caller.ear.hears(ANN_HZ, within_s=10)
         await shift.ann.hears(CALLER_HZ)
+        await shift.ann.hang_up()
+        await shift.ann.state("WRAP_UP")
+        assert await shift.told(caller.interaction) == ["ann", "ann"]
+
+
+async def test_a_second_tab_takes_the_desk_over_in_mid_call_and_the_caller_rings_there(shift: Shift) -> None:
+    async with shift.talk() as caller:
+        first = shift.ann
+        shift.ann = Seat(await first.page.context.new_page(), "ann", ANN_HZ)
+        await shift.ann.page.goto(f"{shift.site.url}/desk")
+        await expect(shift.ann.page.locator("#elsewhere-on-call")).to_be_visible()
+        await shift.ann.page.click("#elsewhere-take")
+        await shift.ann.rings()
+        assert await shift.ann.interaction() == caller.interaction
+        await expect(first.page.locator("#elsewhere")).to_be_visible()
+        await expect(first.card()).to_have_count(0)
+        await shift.ann.answer()
+        await caller.ear.hears(ANN_HZ, within_s=10)
+        await shift.ann.hears(CALLER_HZ)
+        await first.page.close()
         await shift.ann.hang_up()
         await shift.ann.state("WRAP_UP")
         assert await shift.told(caller.interaction) == ["ann", "ann"]
