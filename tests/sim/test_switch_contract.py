@@ -231,19 +231,6 @@ async def test_a_transfer_by_the_phone_itself(stage: Stage) -> None:
     await stage.says("joined bob talk", "transferred blind completed")
 
 
-async def test_a_silent_daemon_loses_its_callers_to_the_fall_back_queue(stage: Stage) -> None:
-    caller = await stage.take_call()
-    stage.is_beating = False
-    await stage.hears(e.CallerFellBack, leg=caller)
-    await stage.hears(e.ForeignQueueJoined, leg=caller)
-    await stage.says("rang ann")
-    await stage.answer("ann")
-    await stage.says("joined ann talk")
-    await stage.caller_hangs_up()
-    await stage.ends()
-    assert stage.said[-1] == "ended answered"
-
-
 async def test_a_caller_whom_nobody_acknowledges_falls_back(stage: Stage) -> None:
     await stage.call_in()
     offer = await stage.offered()
@@ -307,6 +294,9 @@ async def test_the_mirrored_members_serve_a_silent_daemons_callers(stage: Stage)
     await stage.says("rang bob")
     await stage.answer("bob")
     await stage.says("joined bob talk")
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert stage.said[-1] == "ended answered"
     assert "rang ann" not in stage.said
 
 
