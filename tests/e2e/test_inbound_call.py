@@ -78,6 +78,7 @@ async def test_an_agent_who_does_not_answer_is_not_ready_with_the_reason_and_the
         await ear.hears(BO_HZ)
         await bo.hang_up()
         await call.wait()
+        await site.row("SELECT id FROM interaction WHERE ended_at IS NOT NULL")
         legs = await site.rows("SELECT agent, outcome FROM interaction_leg WHERE agent <> '' ORDER BY started_at")
         assert [(leg["agent"], leg["outcome"]) for leg in legs] == [("ann", "no_answer"), ("bo", "answered")]
         assert len(await site.rows("SELECT id FROM interaction")) == 1
