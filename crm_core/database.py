@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
 MIGRATION_LOCK = 0x63616C6C666C6F6F
 BUSY_TIMEOUT_MS = 10_000
@@ -60,31 +60,11 @@ class Database:
             hide_parameters=True,
         )
 
-        def pragmas(connection: Any, *statements: str) -> None:
-            cursor = connection.cursor()
-            for statement in (f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}", *statements):
-                cursor.execute(statement)
-            cursor.close()
-
-        @event.listens_for(writer.sync_engine, "connect")
-        def prepare_writer(connection: Any, _record: object) -> None:
-            # The driver must not open transactions by itself; "begin" below does.
-            connection.isolation_level = None
-            pragmas(
-                connection,
-                "PRAGMA journal_mode=WAL",
-                "PRAGMA synchronous=NORMAL",
-                "PRAGMA foreign_keys=ON",
-                "PRAGMA cache_size=-65536",
-            )
-
-        @event.listens_for(writer.sync_engine, "begin")
-        def begin(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        prepare_writing(writer.sync_engine)
 
         @event.listens_for(reader.sync_engine, "connect")
         def prepare_reader(connection: Any, _record: object) -> None:
-            pragmas(connection, "PRAGMA query_only=ON", "PRAGMA cache_size=-65536", "PRAGMA mmap_size=1073741824")
+            _pragmas(connection, "PRAGMA query_only=ON", "PRAGMA cache_size=-65536", "PRAGMA mmap_size=1073741824")
 
         return writer, reader
 
@@ -130,11 +110,17 @@ class Database:
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A connection inside a write transaction, committed at the end of the block and undone by an exception."""
         if self.is_sqlite:
-            async with self._turn, self._writer.begin() as connection:
+            async with self.alone(), self._writer.begin() as connection:
                 yield connection
         else:
             async with self._writer.begin() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Nobody else in this process writes to an SQLite database during the block."""
+        async with self._turn:
+            yield
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -167,6 +153,33 @@ class Database:
             if not self.is_sqlite:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
             await connection.run_sync(_upgrade)
+
+
+def prepare_writing(engine: Engine) -> None:
+    """Have an engine for SQLite open its transactions as a writer."""
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        # The driver must not open transactions by itself; "begin" below does.
+        connection.isolation_level = None
+        _pragmas(
+            connection,
+            "PRAGMA journal_mode=WAL",
+            "PRAGMA synchronous=NORMAL",
+            "PRAGMA foreign_keys=ON",
+            "PRAGMA cache_size=-65536",
+        )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _pragmas(connection: Any, *statements: str) -> None:
+    cursor = connection.cursor()
+    for statement in (f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}", *statements):
+        cursor.execute(statement)
+    cursor.close()
 
 
 def is_away(error: BaseException) -> bool:

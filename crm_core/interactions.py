@@ -140,7 +140,10 @@ def _stored(table: Table, row: Any) -> Row:
     for name in _COLUMNS[type(row)]:
         value = getattr(row, name)
         if isinstance(value, str):
-            stored[name] = value.replace("\x00", "").encode("utf-8", "replace").decode()[: widths.get(name)]
+            if value and not (value.isascii() and value.isprintable()):
+                value = value.replace("\x00", "").encode("utf-8", "replace").decode()
+            width = widths.get(name)
+            stored[name] = value if width is None else value[:width]
         elif isinstance(value, tuple):
             stored[name] = [list(item) if isinstance(item, tuple) else item for item in value]
         else:

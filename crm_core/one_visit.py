@@ -1,8 +1,8 @@
-"""Reading in one visit: several statements for the price of one change of threads.
+"""Reading and writing in one visit: several statements for the price of one change of threads.
 
 Every statement that ``aiosqlite`` carries out goes to a thread and back several times; a look-up of four statements
 then costs more in hand-overs than in reading. Here the whole of it runs in one go in a thread, on a connection of its
-own. PostgreSQL answers through the network anyhow, and is read as always.
+own. PostgreSQL answers through the network anyhow, and is asked as always.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from sqlalchemy import CompoundSelect, Select, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from crm_core.database import BUSY_TIMEOUT_MS
+from crm_core.database import BUSY_TIMEOUT_MS, prepare_writing
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect, Engine
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 Reading = Callable[["AsyncConnection"], Coroutine[Any, Any, Answer]]
+Writing = Callable[["AsyncConnection"], Coroutine[Any, Any, Answer]]
 
 THREADS = 2
 
@@ -51,12 +52,49 @@ class OneVisit:
             async with self._database.read() as connection:
                 return await reading(connection)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _visit, self._engine, reading)
+        return await loop.run_in_executor(self._threads, _read, self._engine, reading)
 
     def close(self) -> None:
         """Give up threads and connections; a reading under way ends by itself."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._engine is not None:
+            self._engine.dispose()
+
+
+class OneWritingVisit:
+    """Runs writing functions of ``crm_core`` against ``database``, each in a transaction of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._engine: Engine | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        if database.is_sqlite:
+            self._engine = _writing_engine(database)
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="crm-write")
+
+    async def write(self, writing: Writing[Answer]) -> Answer:
+        """The answer of ``writing``, which awaits nothing but the connection that it is given; committed when this
+        returns, undone when it raises.
+
+        Raises what the writing raises; SQLAlchemy's errors when the database fails.
+        """
+        if self._engine is None or self._thread is None:
+            async with self._database.begin() as connection:
+                return await writing(connection)
+        async with self._database.alone():
+            done = asyncio.get_running_loop().run_in_executor(self._thread, _write, self._engine, writing)
+            try:
+                return await asyncio.shield(done)
+            except asyncio.CancelledError:
+                # The thread goes on: nobody else may write before it is through.
+                await asyncio.wait([done])
+                raise
+
+    def close(self) -> None:
+        """Give up thread and connection; a writing under way ends by itself first."""
+        if self._thread is not None:
+            self._thread.shutdown()
         if self._engine is not None:
             self._engine.dispose()
 
@@ -132,15 +170,13 @@ def _prepare(
 
 
 class _NeverWaits:
-    """What reading functions need of an ``AsyncConnection``, over a plain one: every await is over at once."""
+    """What functions of ``crm_core`` need of an ``AsyncConnection``, over a plain one: every await is over at once."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.dialect = connection.dialect
 
     async def execute(self, statement: Any, parameters: Any = None) -> Any:
-        if isinstance(parameters, dict) and isinstance(statement, Select | CompoundSelect):
-            return self._execute_prepared(statement, parameters)
         return self._connection.execute(statement, parameters)
 
     async def scalars(self, statement: Any, parameters: Any = None) -> Any:
@@ -148,6 +184,15 @@ class _NeverWaits:
 
     async def scalar(self, statement: Any, parameters: Any = None) -> Any:
         return self._connection.scalar(statement, parameters)
+
+
+class _Reads(_NeverWaits):
+    """Prepares what is read with parameters, as look-ups do."""
+
+    async def execute(self, statement: Any, parameters: Any = None) -> Any:
+        if isinstance(parameters, dict) and isinstance(statement, Select | CompoundSelect):
+            return self._execute_prepared(statement, parameters)
+        return await super().execute(statement, parameters)
 
     def _execute_prepared(self, statement: Select[Any] | CompoundSelect[Any], parameters: dict[str, Any]) -> Any:
         """A statement of a reading function that was read with before goes straight to the driver."""
@@ -180,15 +225,23 @@ def _processed(row: Sequence[Any], processors: Sequence[tuple[int, Callable[[Any
     return tuple(values)
 
 
-def _visit(engine: Engine, reading: Reading[Answer]) -> Answer:
+def _read(engine: Engine, reading: Reading[Answer]) -> Answer:
     with engine.connect() as connection:
-        work = reading(cast("AsyncConnection", _NeverWaits(connection)))
-        try:
-            work.send(None)
-        except StopIteration as done:
-            return cast("Answer", done.value)
-        work.close()
-        raise TypeError("a reading may await its connection only")
+        return _done(reading(cast("AsyncConnection", _Reads(connection))))
+
+
+def _write(engine: Engine, writing: Writing[Answer]) -> Answer:
+    with engine.begin() as connection:
+        return _done(writing(cast("AsyncConnection", _NeverWaits(connection))))
+
+
+def _done(work: Coroutine[Any, Any, Answer]) -> Answer:
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return cast("Answer", done.value)
+    work.close()
+    raise TypeError("work in one visit may await its connection only")
 
 
 def _reading_engine(database: Database) -> Engine:
@@ -213,4 +266,16 @@ def _reading_engine(database: Database) -> Engine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    return engine
+
+
+def _writing_engine(database: Database) -> Engine:
+    engine = create_engine(
+        database.url.set(drivername="sqlite+pysqlite"),
+        pool_size=1,
+        max_overflow=0,
+        hide_parameters=True,
+        connect_args={"check_same_thread": False},
+    )
+    prepare_writing(engine)
     return engine

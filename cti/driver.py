@@ -32,7 +32,7 @@ CarryOut = Callable[[Command], None]
 class Core(Protocol):
     """A deciding machine."""
 
-    def handle(self, event: Event, *, now: float) -> list[Output]: ...
+    def handle_all(self, events: Sequence[Event], *, now: float) -> list[Output]: ...
     def wake_at(self) -> float | None: ...
     def wake(self, *, now: float) -> list[Output]: ...
 
@@ -93,12 +93,9 @@ class Driver:
             return
         batch, self._inbox = self._inbox, []
         # In the order of the journal, so that whoever listens live hears just what a replay tells.
-        outputs: list[Output] = []
         for event in batch:
             self._tell(event)
-        for event in batch:
-            outputs.extend(self._core.handle(event, now=self._clock()))
-        self._follow(outputs)
+        self._follow(self._core.handle_all(batch, now=self._clock()))
         self._journal.sync_soon()
         self._set_timer()
 

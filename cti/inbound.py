@@ -253,7 +253,13 @@ class Inbound:
 
     def handle(self, event: Event, *, now: float) -> list[Output]:
         """Take a switch or desk fact; return floor facts and commands in order."""
-        outputs = list(self._take(event, now))
+        return self.handle_all((event,), now=now)
+
+    def handle_all(self, events: Iterable[Event], *, now: float) -> list[Output]:
+        """Take facts that came together; who gets whom is decided when all of them are known."""
+        outputs: list[Output] = []
+        for event in events:
+            outputs.extend(self._take(event, now))
         outputs.extend(self._assign(now))
         outputs.extend(self._mirror.commands())
         return outputs

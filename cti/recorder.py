@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from crm_core import interactions, phones, recordings
 from crm_core.database import Database
 from crm_core.interactions import DecisionRow, InteractionRow, Kept, LegRow, RecordingRow
+from crm_core.one_visit import OneWritingVisit
 from cti import journal
 from cti.events import CallRecorded, DialOutcome, Event, RecordedLeg
 from cti.ids import AgentId, InteractionId, PbxId
@@ -33,6 +34,8 @@ READER = "recorder"
 GATHER_S = 0.5
 """How long changes are gathered into one transaction."""
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 15.0
+REWRITE_S = 3.0
+"""How often a conversation that goes on is written."""
 MOST_PER_WRITE = 25
 """Interactions in one transaction: few enough that making their rows does not hold up a pop."""
 
@@ -59,6 +62,7 @@ class Recorder:
         region: str,
     ) -> None:
         self._database = database
+        self._visit = OneWritingVisit(database)
         self._stories = Stories(owner_of)
         self._where = where
         self._clock = clock
@@ -120,6 +124,7 @@ class Recorder:
         self._is_due.set()
         if self._writer is not None:
             await self._writer
+        self._visit.close()
 
     async def _write_behind(self) -> None:
         retry_s = FIRST_RETRY_S
@@ -129,7 +134,7 @@ class Recorder:
             if not self._is_closing:
                 await asyncio.sleep(GATHER_S)
             try:
-                await self._write_all(self._after)
+                await self._write_all(self._after, has_time=not self._is_closing)
             except DATABASE_AWAY as error:
                 if not self.is_behind:
                     log.warning("! the database is away (%s); the journal keeps everything", type(error).__name__)
@@ -145,14 +150,33 @@ class Recorder:
                 self.is_behind, retry_s = False, FIRST_RETRY_S
             if self._is_closing and not self._changed:
                 return
+            if self._changed:
+                self._is_due.set()
 
-    async def _write_all(self, position: Position) -> None:
-        while self._changed:
-            await self._write(set(list(self._changed)[:MOST_PER_WRITE]))
+    def _due(self) -> list[InteractionId]:
+        """What is to be written now: what has ended, and what goes on and was not written for a while."""
+        now, stories = self._clock(), self._stories.stories
+        return [
+            one
+            for one in self._changed
+            if (story := stories.get(one)) is None
+            or story.ended_at is not None
+            or story.is_told
+            # The clock may be put back.
+            or abs(now - story.written_at) >= REWRITE_S
+        ]
+
+    async def _write_all(self, position: Position, *, has_time: bool = False) -> None:
+        due = self._due() if has_time else list(self._changed)
+        for first in range(0, len(due), MOST_PER_WRITE):
+            await self._write(set(due[first : first + MOST_PER_WRITE]))
         oldest = self._stories.oldest()
         safe = position if oldest is None else min(oldest, position)
-        async with self._database.begin() as connection:
-            await interactions.set_position(connection, READER, str(safe.segment), safe.offset, at=self._clock())
+        await self._visit.write(
+            lambda connection: interactions.set_position(
+                connection, READER, str(safe.segment), safe.offset, at=self._clock()
+            )
+        )
         self.written = safe
 
     async def _write(self, chosen: set[InteractionId]) -> None:
@@ -161,13 +185,13 @@ class Recorder:
         rows = self._rows(chosen)
         self._changed -= chosen
         try:
-            async with self._database.begin() as connection:
-                await _put(connection, rows)
+            await self._visit.write(lambda connection: _put(connection, rows))
         except BaseException:
             self._changed |= chosen
             raise
         for story in stories:
             story.decisions_written = decided[story.id]
+            story.written_at = self._clock()
         # Told and not changed again while it was being written.
         self._stories.forget_told(chosen - self._changed)
 

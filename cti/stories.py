@@ -64,6 +64,8 @@ class Story:
     disposition: str = ""
     merged_into: InteractionId | None = None
     decisions: list[e.AgentChosen] = field(default_factory=list)
+    written_at: float = 0.0
+    """When its rows were written last, Unix seconds."""
     decisions_written: int = 0
     """How many of the decisions are in the database; they never change."""
     tapes: list[Tape] = field(default_factory=list)

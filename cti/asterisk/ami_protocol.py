@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -108,7 +109,6 @@ class Pending:
     as_list: bool | None
     timeout_s: float
     heard_at: float
-    timer: asyncio.TimerHandle | None = None
     messages: list[Message] = field(default_factory=list)
     size: int = 0
 
@@ -139,6 +139,9 @@ class AmiProtocol(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         self._prefix = os.urandom(6).hex()
         self._serial = itertools.count(1)
         self._pending: dict[bytes, Pending] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        """When the one timer of all pending actions fires (loop time); not moved when an answer comes."""
         self._lists = 0
         self._buffer = bytearray()
         self._scanned = 0
@@ -167,6 +170,9 @@ class AmiProtocol(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         if self._transport is not None:
             self._transport.abort()
         self._buffer.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         for pending in list(self._pending.values()):
             self._settle(pending, LinkDown(f"{pending.name}: {why}"))
         self.greeted.cancel()
@@ -186,13 +192,18 @@ class AmiProtocol(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         """
         action = data if isinstance(data, actions.Action) else None
         future: asyncio.Future[Any] = action.future if action is not None else self._loop.create_future()
-        headers = {name: value for name, value in data.items() if name.lower() != "actionid"}
-        own = next((str(value) for name, value in data.items() if name.lower() == "actionid"), None)
-        mark = own if own is not None else f"{self._prefix}-{next(self._serial)}"
-        name = next((str(value) for key, value in headers.items() if key.lower() == "action"), "")
-        wire = encode_action(
-            [("Action", name), ("ActionID", mark), *((k, v) for k, v in headers.items() if k.lower() != "action")]
-        )
+        name, mark = "", ""
+        headers: list[tuple[str, Any]] = []
+        for header, value in data.items():
+            match header.lower():
+                case "action":
+                    name = name or str(value)
+                case "actionid":
+                    mark = mark or str(value)
+                case _:
+                    headers.append((header, value))
+        mark = mark or f"{self._prefix}-{next(self._serial)}"
+        wire = encode_action((("Action", name), ("ActionID", mark), *headers))
         key = mark.encode()
         if key in self._pending:
             raise BadInput("ActionID", "in_use")
@@ -204,23 +215,31 @@ class AmiProtocol(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
             self._settle(pending, LinkDown(f"{name}: the PBX does not read"))
         else:
             self._transport.write(wire)
-            pending.timer = self._loop.call_later(pending.timeout_s, self._check_time, pending)
+            self._look_at(pending.heard_at + pending.timeout_s)
         return future
 
-    def _check_time(self, pending: Pending) -> None:
-        left_s = pending.heard_at + pending.timeout_s - self._loop.time()
-        if left_s > 0.001:
-            pending.timer = self._loop.call_later(left_s, self._check_time, pending)
-        else:
-            self._settle(pending, ActionTimeout(f"{pending.name}: no answer in {pending.timeout_s:g} s"))
+    def _look_at(self, at: float) -> None:
+        if at < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = at
+            self._timer = self._loop.call_at(at, self._check_times)
+
+    def _check_times(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        now = self._loop.time()
+        for pending in list(self._pending.values()):
+            due = pending.heard_at + pending.timeout_s
+            if due - now > 0.001:
+                self._look_at(due)
+            else:
+                self._settle(pending, ActionTimeout(f"{pending.name}: no answer in {pending.timeout_s:g} s"))
 
     def _settle(self, pending: Pending, result: Message | list[Message] | LinkError) -> None:
         if self._pending.pop(pending.mark, None) is None:
             return
         if pending.messages:
             self._lists -= 1
-        if pending.timer is not None:
-            pending.timer.cancel()
         if pending.future.done():
             return
         if isinstance(result, LinkError):

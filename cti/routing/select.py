@@ -6,15 +6,17 @@ Every other candidate comes back with the reason why not, as a stable code plus 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from cti.agent_state import Agent
 from cti.events import AgentState, Passed
 from cti.ids import AgentId
 from cti.routing.plan import AgentPlan, QueuePlan
 
-MOST_PASSED = 40
+MOST_PASSED = 20
 """A decision names that many candidates; the rest are counted by reason."""
 
 RULE_LONGEST_IDLE = "longest_idle"
@@ -85,27 +87,42 @@ def choose(
 ) -> Choice:
     """Take the longest idle among those who can; ties break by id."""
     passed: list[Passed] = []
-    counts: dict[str, int] = {}
+    unnamed: list[str] = []
     able: list[Agent] = []
+    required = tuple(queue.required.items()) if queue is not None else ()
     for agent, plan in candidates:
-        if agent.state is AgentState.AVAILABLE or len(passed) < MOST_PASSED:
-            reason = why_not(agent, plan, queue, now=now)
-            if reason is None:
-                able.append(agent)
-            elif len(passed) < MOST_PASSED:
-                passed.append(reason)
+        is_named = len(passed) < MOST_PASSED
+        if agent.state is not AgentState.AVAILABLE and not is_named:
+            unnamed.append(CODE_OF_STATE[agent.state])
+            continue
+        if agent.state is AgentState.AVAILABLE and may_ring(agent):
+            skills = plan.skills
+            for skill, least in required:
+                if skills.get(skill, -1) < least:
+                    break
             else:
-                counts[reason.reason] = counts.get(reason.reason, 0) + 1
+                # Most of a big queue: nothing more to ask.
+                able.append(agent)
+                continue
+        reason = why_not(agent, plan, queue, now=now)
+        if reason is None:
+            able.append(agent)
+        elif is_named:
+            passed.append(reason)
         else:
-            code = CODE_OF_STATE[agent.state]
-            counts[code] = counts.get(code, 0) + 1
-    taken = min(able, key=lambda agent: (agent.idle_since, agent.id), default=None)
+            unnamed.append(reason.reason)
+    counts = Counter(unnamed)
+    taken = min(able, key=_longest_idle, default=None)
     if taken is not None:
         idle_s = f"{now - taken.idle_since:.0f}"
-        others = [agent for agent in able if agent is not taken]
-        named = others[: max(0, MOST_PASSED - len(passed))]
+        room = max(0, MOST_PASSED - len(passed))
+        named = list(islice((agent for agent in able if agent is not taken), room))
         passed.extend(Passed(agent.id, "less_idle", f"{now - agent.idle_since:.0f} < {idle_s}") for agent in named)
-        if len(others) > len(named):
-            counts["less_idle"] = len(others) - len(named)
+        if len(able) - 1 > len(named):
+            counts["less_idle"] = len(able) - 1 - len(named)
     passed.extend(Passed(AgentId(""), code, str(count)) for code, count in sorted(counts.items()))
     return Choice(taken.id if taken is not None else None, RULE_LONGEST_IDLE, tuple(passed))
+
+
+def _longest_idle(agent: Agent) -> tuple[float, AgentId]:
+    return agent.idle_since, agent.id

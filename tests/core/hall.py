@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from cti import commands as c
@@ -23,15 +25,27 @@ class Hall:
         self.core = Inbound(plan, boot="boot1")
         self.now = 1000.0
         self.said: list[Output] = []
+        self._gathered: list[e.Event] | None = None
         self._next = 0
         for endpoint in sorted(agent.phone.endpoint for agent in plan.agents.values()):
             self.feed(e.PhoneReachable(at=self.now, pbx=PBX, endpoint=endpoint))
         self.feed(e.LinkUp(at=self.now, pbx=PBX, version="22"))
 
     def feed(self, event: e.Event) -> list[Output]:
+        if self._gathered is not None:
+            self._gathered.append(event)
+            return []
         outputs = self.core.handle(event, now=self.now)
         self.said.extend(outputs)
         return outputs
+
+    @contextmanager
+    def in_one_turn(self) -> Iterator[None]:
+        """What is fed in this block reaches the core at once, as after a moment in which the program was busy."""
+        gathered = self._gathered = []
+        yield
+        self._gathered = None
+        self.said.extend(self.core.handle_all(gathered, now=self.now))
 
     def keep_journal(self) -> list[e.Event]:
         """From here on, all that the core is told and concludes, in the order of a journal."""

@@ -25,11 +25,13 @@ class Echo:
         self.due: float | None = None
         self.decided: list[Event] = []
 
-    def handle(self, event: Event, *, now: float) -> list[Output]:
-        self.decided.append(event)
-        if isinstance(event, LinkUp):
-            return [LinkLost(at=now, pbx=PBX, why="concluded"), Beat(pbx=PBX, boot="b", count=1)]
-        return []
+    def handle_all(self, events: Sequence[Event], *, now: float) -> list[Output]:
+        self.decided.extend(events)
+        outputs: list[Output] = []
+        for event in events:
+            if isinstance(event, LinkUp):
+                outputs += [LinkLost(at=now, pbx=PBX, why="concluded"), Beat(pbx=PBX, boot="b", count=1)]
+        return outputs
 
     def wake_at(self) -> float | None:
         return self.due

@@ -383,3 +383,30 @@ def test_a_talk_that_ended_while_the_daemon_was_away_is_answered_and_lasts_no_lo
     assert (ended.outcome, ended.at) == ("answered", heard_at)
     assert again.all(e.AgentLeft)[-1].at == heard_at
     assert again.agent(LI).state is AgentState.WRAP_UP
+
+
+def test_a_caller_who_was_offered_and_left_in_the_same_moment_is_not_taken_away_from_the_fall_back() -> None:
+    hall = Hall(small_plan())
+    hall.ready(LI)
+    caller = hall.leg_started("trunk", number="+4912")
+    with hall.in_one_turn():
+        hall.offer(caller)
+        hall.feed(e.CallerFellBack(at=hall.now, leg=caller))
+        hall.feed(e.ForeignQueueJoined(at=hall.now, leg=caller, queue="callfloor-support", position=1))
+        phone = hall.rings(caller, "agent2")
+        hall.answers(caller, phone)
+    hall.wait(5)
+    assert hall.all(c.RingAgent) == []
+    assert hall.agent(LI).state is AgentState.AVAILABLE
+    assert hall.agent(ANN).state is AgentState.ON_CALL
+
+
+def test_a_caller_who_was_offered_and_hung_up_in_the_same_moment_rings_nobody() -> None:
+    hall = Hall(small_plan())
+    hall.ready(LI)
+    caller = hall.leg_started("trunk", number="+4912")
+    with hall.in_one_turn():
+        hall.offer(caller)
+        hall.ends(caller)
+    assert hall.all(c.RingAgent) == []
+    assert hall.last(e.InteractionEnded).outcome == "short_abandoned"

@@ -144,12 +144,21 @@ class DatabaseThatIsAway(Database):
 
     is_away = False
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
+    def _refuse(self) -> None:
         if self.is_away:
             raise OperationalError("connect", {}, ConnectionRefusedError())
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        self._refuse()
         async with super().begin() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        self._refuse()
+        async with super().alone():
+            yield
 
 
 async def test_while_the_database_is_away_everything_waits_and_is_written_when_it_is_back(

@@ -1,4 +1,4 @@
-"""Reading in one visit to a thread says what reading step by step says, and can no more."""
+"""One visit to a thread reads and writes what is read and written step by step, and can no more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from crm_core.access import FieldRules, Reader
 from crm_core.customers import add_number, cards, create_person, find_callers
-from crm_core.one_visit import OneVisit
+from crm_core.one_visit import OneVisit, OneWritingVisit
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -87,4 +87,36 @@ async def test_a_reading_that_waits_for_something_else_is_refused(database: Data
     visits = OneVisit(database)
     with pytest.raises(TypeError):
         await visits.read(waiting)
+    visits.close()
+
+
+async def test_a_writing_visit_is_kept_whole_or_not_at_all(database: Database) -> None:
+    async def writing(connection: AsyncConnection) -> int:
+        return await create_person(connection, READER, FieldRules(), {"name": "Li Wei"}, now=1.0)
+
+    async def broken(connection: AsyncConnection) -> None:
+        await writing(connection)
+        await connection.execute(text("DELETE FROM nothing"))
+
+    visits = OneWritingVisit(database)
+    with pytest.raises(DBAPIError):
+        await visits.write(broken)
+    party = await visits.write(writing)
+    async with database.read() as connection:
+        assert (await connection.execute(text("SELECT id FROM party"))).all() == [(party,)]
+    visits.close()
+
+
+async def test_writing_visits_and_other_writers_take_turns(database: Database) -> None:
+    async def writing(connection: AsyncConnection) -> int:
+        return await create_person(connection, READER, FieldRules(), {"name": "Li Wei"}, now=1.0)
+
+    async def step_by_step() -> None:
+        async with database.begin() as connection:
+            await writing(connection)
+
+    visits = OneWritingVisit(database)
+    await asyncio.gather(*(visits.write(writing) for _ in range(5)), *(step_by_step() for _ in range(5)))
+    async with database.read() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM party")) == 10
     visits.close()
