@@ -483,6 +483,12 @@ recording = Table(
     Column("bytes", BigInteger),
     Index(None, "interaction"),
     Index(None, "state", "started_at"),
+    Index(
+        "ix_recording_objected_at",
+        "objected_at",
+        sqlite_where=text("objected_at IS NOT NULL"),
+        postgresql_where=text("objected_at IS NOT NULL"),
+    ),
 )
 
 journal_position = Table(

@@ -47,3 +47,10 @@ def upgrade() -> None:
         recording.add_column(sa.Column("objected_at", sa.Double(), nullable=True))
         recording.drop_constraint(op.f("ck_recording_state"), type_="check")
         recording.create_check_constraint(op.f("ck_recording_state"), f"state IN {STATES}")
+    op.create_index(
+        "ix_recording_objected_at",
+        "recording",
+        ["objected_at"],
+        sqlite_where=sa.text("objected_at IS NOT NULL"),
+        postgresql_where=sa.text("objected_at IS NOT NULL"),
+    )
