@@ -23,7 +23,7 @@ from cti import codec
 from cti.errors import CallfloorError
 from cti.events import Event
 
-SYNC_GROUP_S = 0.03
+SYNC_GROUP_S = 0.01
 """Appends that come within that time are synced together."""
 SEGMENT_BYTES = 8 * 1024 * 1024
 
