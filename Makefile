@@ -23,7 +23,7 @@ demo:
 
 test:
 	@$(PYTHON) setup/prepare.py test
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not long" --durations=12
 
 check:
 	@$(PYTHON) setup/prepare.py check
@@ -58,6 +58,7 @@ bench-desks:
 
 soak:
 	@$(PYTHON) setup/prepare.py test
+	@$(BIN)/pytest -m long
 	@$(BIN)/python -m bench.soak
 
 pins:

@@ -223,7 +223,7 @@ async def test_rings_that_nobody_answered_leave_headers_and_the_talk_its_own_fil
 
 
 @BOTH_VERSIONS
-@pytest.mark.parametrize("key", ["1", ""])
+@pytest.mark.parametrize("key", [pytest.param("1", marks=pytest.mark.long), ""])
 async def test_the_fall_back_records_by_the_same_policy(floor: Floor, policy: Policy, key: str) -> None:
     await policy.keep("recording/sales", "consent")
     _, agent = await floor.phone("ann")

@@ -168,6 +168,7 @@ async def test_with_the_daemon_and_its_pages_killed_every_caller_reaches_an_agen
     assert await floor.told() == [("answered", "cy"), ("answered", "ann"), ("answered", "cy"), ("answered", "bo")]
 
 
+@pytest.mark.long
 async def test_with_pbx_and_daemon_restarted_together_every_call_is_accounted_for_and_the_next_one_talks(
     floor: Floor,
 ) -> None:
