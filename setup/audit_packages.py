@@ -45,9 +45,13 @@ def python_packages() -> int:
     faults = [(one["name"], one["version"], fault) for one in packages for fault in one.get("vulns", ())]
     for name, version, fault in faults:
         print(f"Python: {name} {version}: {fault['id']}, mended in {', '.join(fault['fix_versions']) or 'no version'}")
-    if not faults:
-        print(f"Python: no fault is known in {len(packages)} packages")
-    return FAULTY if faults else CLEAN
+    if faults:
+        return FAULTY
+    skipped = [one["skip_reason"] for one in packages if "skip_reason" in one]
+    if skipped:
+        return unasked("Python", f"{len(skipped)} of {len(packages)} packages: {skipped[0]}")
+    print(f"Python: no fault is known in {len(packages)} packages")
+    return CLEAN
 
 
 def front_end_packages() -> int:
