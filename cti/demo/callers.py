@@ -43,6 +43,9 @@ _serial = itertools.count(1)
 RETRY_S = 2.0
 """How soon a phone whose SIPp could not be started tries again."""
 
+STARTS = 3
+"""How often a caller is started whose SIPp found a port of its own taken by somebody else in the meantime."""
+
 PLAYED = frozenset({0, 1, 97, 99})
 """Exit codes of a SIPp that played its scenario, whatever came of the call."""
 
@@ -117,6 +120,16 @@ class _Sipp:
         if code > 0 and code not in PLAYED and not self._kept.steps:
             raise SippFailed(said.strip() or f"SIPp ended with code {code}")
         return self._kept
+
+    async def begun(self) -> None:
+        """Wait until it plays: its ports are its own and the call goes out. Raises ``SippFailed`` when it can't."""
+        ended = asyncio.ensure_future(self.wait())
+        while not ended.done() and not (self.log.is_file() and "begun" in self.log.read_text(errors="replace")):
+            await asyncio.wait([ended], timeout=0.01)
+        if ended.done():
+            ended.result()
+        else:
+            ended.cancel()
 
     @property
     def is_running(self) -> bool:
@@ -232,8 +245,8 @@ class Callers:
     ) -> Call:
         """Start a call and return while it is under way. An empty ``number`` is withheld.
 
-        ``from_header`` and ``headers`` are sent as they are (tests). Raises ``SippMissing``, ``ValueError`` for text
-        that a SIP line cannot hold.
+        ``from_header`` and ``headers`` are sent as they are (tests). Raises ``SippMissing``,
+        ``SippFailed`` when it can't be played, ``ValueError`` for text that a SIP line cannot hold.
         """
         if from_header is None:
             user = number or "anonymous"
@@ -242,19 +255,26 @@ class Callers:
             from_header = f'"{shown}" <sip:{_checked(user)}@{host}>'
         elif re.search(r"[\r\n\x00]", from_header):
             raise ValueError(from_header)
-        scenario = _write_scenario(
-            self._folder,
-            "caller",
-            dnis=_checked(dnis),
-            from_header=from_header,
-            headers=[_checked(header) for header in headers],
-            voice=_voice(voice),
-            stay_ms=int(stay_s * 1000),
+        script = {
+            "dnis": _checked(dnis),
+            "from_header": from_header,
+            "headers": [_checked(header) for header in headers],
+            "voice": _voice(voice),
+            "stay_ms": int(stay_s * 1000),
             **_media(media_port),
-        )
-        sipp = _Sipp(scenario, scenario.with_suffix(".log"), (self._target, *_media_arguments()))
-        await sipp.start()
-        self._running = {other for other in self._running if other.is_running} | {sipp}
+        }
+        for left in reversed(range(STARTS)):
+            scenario = _write_scenario(self._folder, "caller", **script)
+            sipp = _Sipp(scenario, scenario.with_suffix(".log"), (self._target, *_media_arguments()))
+            await sipp.start()
+            self._running = {other for other in self._running if other.is_running} | {sipp}
+            try:
+                await sipp.begun()
+                break
+            except SippFailed as error:
+                if not left:
+                    raise
+                log.info("= a caller starts anew: %s", error)
         return Call(sipp)
 
     async def stop(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
+import cti.demo.callers
 from cti.demo.callers import Callers
 from tests.rtp import ALAW, TonePhone, alaw_encode, share_of, tone
 
@@ -42,3 +44,22 @@ async def test_a_caller_hears_asterisks_tone_and_their_own_echo(local_pbx: Start
         await other.hears(440)
         assert ear.share_of(440) < 0.1
     await callers.stop()
+
+
+@pytest.mark.pbx
+async def test_a_caller_whose_port_somebody_took_in_the_meantime_comes_in_all_the_same(
+    local_pbx: StartPbx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pbx = await local_pbx(extra_dialplan="[callfloor-trunk]\nexten => tone,1,Answer()\n same => n,Milliwatt()\n")
+    callers = Callers(pbx_host=pbx.host, pbx_port=pbx.sip_port, folder=tmp_path)
+    free = cti.demo.callers._free_udp_ports
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", free(1)[0] & ~1))
+        ports = iter([taken.getsockname()[1]])
+        monkeypatch.setattr(
+            cti.demo.callers, "_free_udp_ports", lambda count: [port] if (port := next(ports, 0)) else free(count)
+        )
+        async with TonePhone(440) as ear:
+            await callers.begin("49", "Ada", "tone", stay_s=20, media_port=ear.port)
+            await ear.hears(1004)
+            await callers.stop()
