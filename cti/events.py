@@ -11,7 +11,8 @@ The journal keeps all three; ``rebuild`` and ``replay`` read nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cti.ids import AgentId, BridgeId, InteractionId, LegId, PbxId, QueueId
@@ -276,6 +277,8 @@ class CallOffered(Event):
     target: str
     consent: str = ""
     """Whether the caller agreed to being recorded: ``yes``, ``no``, or empty (not asked)."""
+    path: str = ""
+    """What the caller chose on the way through the menus: ``main:2>orders:1``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -555,7 +558,7 @@ class RecordingObjected(Event):
 class TransferRequested(Event):
     """Blind: the caller goes now. Attended: the caller waits while ``agent`` speaks with the target first.
 
-    ``target`` is ``agent:<id>`` or ``queue:<id>`` (attended: agents only).
+    ``target`` is a destination: ``agent:<id>``, ``queue:<id>``, ``skill:<expression>`` or ``number:<digits>``.
     """
 
     interaction: InteractionId
@@ -581,6 +584,71 @@ class TransferCancelRequested(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConferenceRequested(Event):
+    """``agent``, who consults somebody, asks that all three speak together."""
+
+    interaction: InteractionId
+    agent: AgentId
+
+
+class SpyMode(StrEnum):
+    """What a supervisor does in somebody's call: hear both, speak to the agent alone, speak to both."""
+
+    LISTEN = "listen"
+    WHISPER = "whisper"
+    BARGE = "barge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpyRequested(Event):
+    """``listener`` (a supervisor's own phone) asks to hear the call of ``agent``, this one and no other; asked again
+    while listening, it changes the mode. ``by``: the user's name."""
+
+    interaction: InteractionId
+    agent: AgentId
+    listener: AgentId
+    mode: SpyMode
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpyEndRequested(Event):
+    """The listener has heard enough."""
+
+    interaction: InteractionId
+    listener: AgentId
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeOverRequested(Event):
+    """``taker`` asks to have the caller of ``agent``, at once; the agent is out."""
+
+    interaction: InteractionId
+    agent: AgentId
+    taker: AgentId
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickRequested(Event):
+    """A supervisor gives a waiting caller to ``agent``, before everybody else."""
+
+    interaction: InteractionId
+    agent: AgentId
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSent(Event):
+    """A supervisor writes to agents' desks."""
+
+    agents: tuple[AgentId, ...]
+    text: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallerLookedUp(Event):
     """The CRM's answer to ``LookUpCaller``: 0, 1 or many customers.
 
@@ -590,6 +658,9 @@ class CallerLookedUp(Event):
     interaction: InteractionId
     parties: tuple[int, ...]
     how: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What routing may ask of a customer who is known for sure: ``tier``, ``language``, ``owner`` and ``last_agent``
+    (agents' ids), ``severity`` (of the worst open case), ``calls_7d`` (how often they called in seven days)."""
 
 
 # ── floor facts ───────────────────────────────────────────────────────────────────────────────────────────
@@ -656,6 +727,97 @@ class InteractionQueued(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallerOverflowed(Event):
+    """A caller left ``queue`` for ``to`` (a destination): the offer is closed here, and another opens if ``to`` is a
+    queue. ``why``: as ``OverflowWhen``, or ``closed``, ``chosen`` (the caller pressed a key)."""
+
+    interaction: InteractionId
+    queue: QueueId
+    to: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackPlaced(Event):
+    """A caller hung up and keeps the place. ``callback``: an id of ours; ``queued_at``: since when the place counts."""
+
+    callback: str
+    interaction: InteractionId
+    pbx: PbxId
+    queue: QueueId
+    number: str
+    language: str
+    queued_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackDialled(Event):
+    """The one call back of this place is about to be made, on ``leg`` (an id that we chose). Written before it is."""
+
+    callback: str
+    leg: LegId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackClosed(Event):
+    """A kept place is gone. ``outcome``: ``answered``, ``no_answer``, ``busy``, ``failed``, ``expired``, ``called_in``,
+    ``cancelled``, ``unknown`` (dialled, and nobody can say what came of it)."""
+
+    callback: str
+    outcome: str
+    interaction: InteractionId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerAnnounced(Event):
+    """A waiting caller was told something. ``what``: ``greeting``, ``comfort``, ``position``, ``wait``, ``closed``…"""
+
+    interaction: InteractionId
+    what: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptMissing(Event):
+    """The PBX has no recording of this name in this language: music was played instead."""
+
+    pbx: PbxId
+    prompt: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageLeft(Event):
+    """A caller left a message: work for ``queue``. ``file``: relative to the messages folder."""
+
+    interaction: InteractionId
+    queue: QueueId
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpyStarted(Event):
+    """A supervisor hears this call of ``agent``, in this mode."""
+
+    interaction: InteractionId
+    agent: AgentId
+    listener: AgentId
+    mode: SpyMode
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpyEnded(Event):
+    """The supervisor no longer hears this call. ``why``: ``asked``, ``call_over``, ``hung_up``, ``refused``."""
+
+    interaction: InteractionId
+    agent: AgentId
+    listener: AgentId
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentChosen(Event):
     """Routing's answer: who was rung and why the others were not. ``agent`` None: nobody, the caller waits on."""
 
@@ -716,7 +878,7 @@ class InteractionHeld(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferStarted(Event):
-    """A transfer is under way. ``kind``: ``blind``, ``attended``."""
+    """A transfer is under way. ``kind``: ``blind``, ``attended``, ``take_over``."""
 
     interaction: InteractionId
     agent: AgentId

@@ -28,10 +28,12 @@ UNKNOWN_NUMBER = "unknown"
 
 
 class PhoneKind(StrEnum):
-    """Where an agent's phone lives: in the page (WebRTC) or on the desk (any PJSIP endpoint)."""
+    """Where an agent's phone lives: in the page (WebRTC), on the desk (any PJSIP endpoint), or outside."""
 
     BROWSER = "browser"
     DESK = "desk"
+    OUTSIDE = "outside"
+    """A number outside, called through a trunk; ``Phone.endpoint`` is that number. A key is pressed to accept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,97 @@ class AgentPlan:
     skills: Mapping[str, int] = field(default_factory=dict)
     queues: tuple[QueueId, ...] = ()
     may_see_numbers: bool = True
+    team: str = ""
+
+
+class Selection(StrEnum):
+    """Which of the free and qualified agents a queue takes."""
+
+    LONGEST_IDLE = "longest_idle"
+    BEST_SKILLED = "best_skilled"
+    LEAST_OCCUPIED = "least_occupied"
+    FEWEST_SKILLS = "fewest_skills"
+    ROUND_ROBIN = "round_robin"
+    WEIGHTED_RANDOM = "weighted_random"
+
+
+class Preferred(StrEnum):
+    """Whom a caller is given to first: nobody in particular, the customer's owner, or who spoke with them last."""
+
+    NONE = "none"
+    OWNER = "owner"
+    LAST_AGENT = "last_agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a caller requires who has waited ``after_s``, until the next step. ``text``: an expression of
+    ``cti.routing.expression``; empty: anybody."""
+
+    after_s: int
+    text: str
+
+
+class OverflowWhen(StrEnum):
+    """What sends a caller away from a queue."""
+
+    WAITED = "waited"
+    """``limit`` seconds waited."""
+    LENGTH = "length"
+    """``limit`` callers wait already when this one comes."""
+    EXPECTED_WAIT = "expected_wait"
+    """The expected wait is over ``limit`` seconds when this one comes."""
+    NO_AGENTS = "no_agents"
+    """For ``limit`` seconds nobody has been logged in who could ever serve this caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """When a caller goes where. ``to``: a destination, see ``DESTINATION_KINDS``."""
+
+    when: OverflowWhen
+    limit: int
+    to: str
+
+
+DESTINATION_KINDS = ("queue", "agent", "number", "message", "voicemail", "menu", "skill")
+"""A destination is ``<kind>:<value>``: a queue, agent or menu by its id, an outside number (digits and ``+``), a prompt
+by its name, the voicemail of a queue, or (transfers) whoever meets an expression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comfort:
+    """What a caller hears while waiting. Prompts by name, empty: none. Times in seconds, 0: never."""
+
+    greeting: str = ""
+    music: str = ""
+    message: str = ""
+    every_s: int = 0
+    says_position: bool = False
+    says_wait: bool = False
+    callback_after_s: int = 0
+    """From then on the caller is offered a call back that keeps the place."""
+    voicemail_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackPlan:
+    """How places kept for callers are called back. ``calendar``: when it is allowed, empty: always."""
+
+    calendar: str = ""
+    expires_s: int = 4 * 3600
+    trunk: str = ""
+    shown_number: str = ""
+    ring_s: int = 30
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePlan:
-    """One queue. ``required``: skill → least proficiency. Times in seconds."""
+    """One queue. ``steps``: what is required, by the time waited; ``priority``: points; ``ageing_s``: a caller gains a
+    point for every so many seconds waited, 0: never. ``parallel``: how many phones ring at once for one caller, 0: all
+    that are free. ``breather_s`` is added to the wrap-up after a talk of at least ``breather_after_s``. ``calendar``:
+    when it is open, empty: always; ``closed_to``: where callers go then. ``emergency_message``: a prompt that every
+    caller is played before anything else. Times in seconds."""
 
     id: QueueId
     name: str
@@ -69,16 +157,64 @@ class QueuePlan:
     priority: int = 0
     recording: RecordingPolicy = RecordingPolicy.ANNOUNCED
     product: str = ""
+    steps: tuple[Step, ...] = ()
+    selection: Selection = Selection.LONGEST_IDLE
+    preferred: Preferred = Preferred.NONE
+    preferred_patience_s: int = 30
+    parallel: int = 1
+    ageing_s: int = 0
+    service_level_target: float = 0.8
+    breather_after_s: int = 0
+    breather_s: int = 0
+    calendar: str = ""
+    closed_to: str = ""
+    overflows: tuple[Overflow, ...] = ()
+    comfort: Comfort = Comfort()
+    callback: CallbackPlan | None = None
+    emergency_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """When something is open. ``weekly``: for Monday (0) to Sunday (6) the open intervals as minutes of the day, for
+    example ``(480, 1080)``; ``days``: ISO date → the intervals of that day instead (a holiday: none; a make-up workday:
+    some). ``zone``: a name of the time zone database."""
+
+    id: str
+    name: str
+    zone: str
+    weekly: tuple[tuple[tuple[int, int], ...], ...]
+    days: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """A menu of the IVR. ``options``: key (``0``-``9``, ``*``, ``#``) → destination; ``language:<tag>`` sets the
+    caller's language and plays the menu again. ``account_digits`` > 0: it asks for an account number of so many digits,
+    the last being a check digit (Luhn) if ``has_check_digit``, and goes to ``options["#"]``. ``otherwise``: where
+    callers go who chose nothing ``tries`` times."""
+
+    id: str
+    name: str
+    prompt: str
+    options: Mapping[str, str]
+    otherwise: str
+    timeout_s: int = 5
+    tries: int = 3
+    account_digits: int = 0
+    has_check_digit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DnisRoute:
-    """A number that callers dial, and the queue behind it. ``dnis`` holds digits and ``+`` only."""
+    """A number that callers dial, and the queue behind it. ``dnis`` holds digits and ``+`` only. ``menu``: the menu
+    that comes before it, empty: none."""
 
     dnis: str
     queue: QueueId
     product: str = ""
     language: str = ""
+    menu: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +227,14 @@ class Plan:
     default_queue: QueueId | None
     jurisdictions: Mapping[str, RecordingPolicy] = field(default_factory=dict)
     """Leading digits of callers' numbers (or ``UNKNOWN_NUMBER``) → the least that the law there asks for."""
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)
+    menus: Mapping[str, Menu] = field(default_factory=dict)
+    tiers: Mapping[str, int] = field(default_factory=dict)
+    """A customer's tier → points of priority."""
+    most_occupied: float = 1.0
+    """Occupancy (0–1, over the last hour) above which an agent gets a breather; 1: never."""
+    is_spying_shown: bool = True
+    """Whether agents see who listens to their call."""
 
     def owner_of(self, pbx: PbxId, endpoint: str) -> AgentId | None:
         """The agent whose phone is ``endpoint`` on ``pbx``."""
