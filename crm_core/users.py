@@ -257,7 +257,7 @@ async def living_sessions(connection: AsyncConnection, *, now: float, idle_s: fl
             app_user.c.is_active,
         )
     )
-    return dict(rows.tuples().all())
+    return {row.id: row.agent for row in rows}
 
 
 async def touch(connection: AsyncConnection, session: str, *, now: float) -> None:
