@@ -217,9 +217,10 @@ def _postgresql(url: URL, program: str, *words: str) -> str:
 
 
 def _config_files(settings: Settings, config: Path | None) -> Iterator[Path]:
-    """The start-up file, the phones' passwords, and the site's certificate with the office's authority beside it."""
+    """The start-up file and what kind of PBX there is, the phones' passwords, and the site's certificate with the
+    office's authority beside it."""
     if config is not None:
-        yield config
+        yield from (config, config.with_name("pbx.toml"))
     for pbx in settings.pbx:
         if pbx.phones_file is not None:
             yield pbx.phones_file

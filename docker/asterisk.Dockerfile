@@ -6,7 +6,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /callfloor
 COPY cti/__init__.py cti/ids.py cti/
-COPY cti/asterisk/__init__.py cti/asterisk/local_pbx.py cti/asterisk/prompts.py cti/asterisk/
+COPY cti/asterisk/__init__.py cti/asterisk/fallback_queues.py cti/asterisk/local_pbx.py cti/asterisk/prompts.py \
+     cti/asterisk/
 COPY config/asterisk config/asterisk
 COPY dialplans dialplans
 COPY docker/start_asterisk.py docker/

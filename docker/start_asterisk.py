@@ -8,16 +8,21 @@ names.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import sys
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from cti.asterisk.local_pbx import AsteriskProgram, PhoneAccount, Ports, write_configuration  # noqa: E402
+from cti.asterisk.local_pbx import (  # noqa: E402
+    AsteriskProgram,
+    PhoneAccount,
+    Ports,
+    configuration,
+    desk_phones,
+    write_configuration,
+)
 from cti.asterisk.prompts import make_prompts  # noqa: E402
 
 SETTINGS = (
@@ -25,18 +30,6 @@ SETTINGS = (
     *("CALLFLOOR_END", "CALLFLOOR_END_NUMBER", "CALLFLOOR_END_TRUNK", "CALLFLOOR_UNREACHABLE_S"),
 )
 """Global variables of the dialplan (``dialplans/CONTRACT.md``) that the environment may set."""
-
-
-def phones(file: Path, browser_phones: list[str], desk_phones: list[str]) -> list[PhoneAccount]:
-    """All accounts; the desk phones' passwords are in ``file``, with new ones for names that are not in it yet."""
-    known: dict[str, str] = tomllib.loads(file.read_text()) if file.is_file() else {}
-    wanted = {name: known.get(name) or secrets.token_hex(16) for name in desk_phones}
-    if wanted != known:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text("".join(f'"{name}" = "{password}"\n' for name, password in wanted.items()))
-    browsers = [PhoneAccount(name, "", is_browser=True) for name in browser_phones]
-    return browsers + [PhoneAccount(name, password, is_browser=False) for name, password in wanted.items()]
 
 
 def names(variable: str) -> list[str]:
@@ -47,11 +40,9 @@ def main() -> None:
     folder = Path(os.environ.get("CALLFLOOR_ASTERISK_FOLDER", "/var/lib/callfloor/asterisk")).resolve()
     recordings = Path(os.environ.get("CALLFLOOR_RECORDINGS__FOLDER", "/var/lib/callfloor/recordings")).resolve()
     program = AsteriskProgram.find(Path(os.environ.get("CALLFLOOR_ASTERISK_PROGRAM", "/")))
-    accounts = phones(
-        Path(os.environ.get("CALLFLOOR_PHONES_FILE", str(folder / "phones.toml"))),
-        names("CALLFLOOR_BROWSER_PHONES"),
-        names("CALLFLOOR_DESK_PHONES"),
-    )
+    passwords = Path(os.environ.get("CALLFLOOR_PHONES_FILE", str(folder / "phones.toml")))
+    accounts = [PhoneAccount(name, "", is_browser=True) for name in names("CALLFLOOR_BROWSER_PHONES")]
+    accounts += desk_phones(passwords, names("CALLFLOOR_DESK_PHONES"))
     routes = dict(entry.split("=", 1) for entry in names("CALLFLOOR_ROUTES"))
     for place in (
         folder / "lib/keys",
@@ -65,8 +56,9 @@ def main() -> None:
     prompts = folder / "prompts"
     if not prompts.is_dir() and shutil.which("espeak-ng") is not None:
         make_prompts(prompts)
-    write_configuration(
-        folder / "etc",
+    etc = folder / "etc"
+    files = configuration(
+        etc,
         folder=folder,
         run_folder=folder / "run",
         program=program,
@@ -81,13 +73,17 @@ def main() -> None:
         queues=dict.fromkeys(routes.values()),
         routes=routes,
         messages=folder / "messages",
+        queues_file=Path(os.environ.get("CALLFLOOR_PBX__0__QUEUES_FILE", str(folder / "queues.conf"))),
+        sip_bind=os.environ.get("CALLFLOOR_SIP_BIND", "127.0.0.1"),
+        public_address=os.environ.get("CALLFLOOR_PUBLIC_ADDRESS", ""),
         settings={name: os.environ[name] for name in SETTINGS if name in os.environ},
         ami_username="callfloor",
         ami_secret=os.environ["CALLFLOOR_PBX__0__SECRET"],
         ari_secret=os.environ["CALLFLOOR_PBX__0__ARI_SECRET"],
         trunk_networks=names("CALLFLOOR_TRUNKS") or ("127.0.0.1/32",),
     )
-    os.execv(program.command[0], [*program.command, "-C", str(folder / "etc/asterisk.conf"), "-f"])  # noqa: S606
+    write_configuration(etc, files)
+    os.execv(program.command[0], [*program.command, "-C", str(etc / "asterisk.conf"), "-f"])  # noqa: S606
 
 
 if __name__ == "__main__":

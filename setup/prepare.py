@@ -58,7 +58,7 @@ NEEDS = (
     Need("nodejs", command("node"), PHONES | INSTALL),
     Need("npm", command("npm"), PHONES | INSTALL),
     Need("sip-tester", command("sipp"), PHONES, "asterisk"),
-    Need("espeak-ng", command("espeak-ng"), frozenset({"demo"}), "asterisk"),
+    Need("espeak-ng", command("espeak-ng"), frozenset({"demo", "install-prompts"}), "asterisk"),
     Need("chromium", command("chromium"), TEST, "chromium"),
     Need("fonts-noto-cjk", any_file("usr/share/fonts/opentype/noto/*CJK*"), TEST, "chromium"),
     Need("postgresql", any_file("usr/lib/postgresql/*/bin/initdb"), TEST, "postgres"),
@@ -126,6 +126,11 @@ def debian_packages(target: str) -> None:
     missing = [
         need.package for need in NEEDS if target in need.targets and need.part not in WITHOUT and not need.is_there()
     ]
+    install_from_debian(missing, target)
+
+
+def install_from_debian(missing: Sequence[str], target: str) -> None:
+    """Install these packages. Raises ``SetupError``."""
     if not missing:
         return
     names = " ".join(missing)

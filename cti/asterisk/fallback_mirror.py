@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from cti.asterisk import fallback_queues
 from cti.asterisk.state_read import plain
 from cti.asterisk.translator import FALLBACK_QUEUE_PREFIX
 from cti.commands import MirrorMembers, MirrorSetting
@@ -24,6 +25,7 @@ from cti.ids import SLUG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from cti.asterisk.ami_client import AmiClient
 
@@ -39,7 +41,7 @@ MAX_AT_ONCE: Final = 4
 """Queues and settings worked on at the same time; each has one action under way."""
 
 _KEY = re.compile(r"[a-z][a-z-]{0,39}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,79})?")
-_VALUE = re.compile(r"[A-Za-z0-9._:-]{0,900}")
+_VALUE = re.compile(r"[A-Za-z0-9+._:-]{0,900}")
 _ENDPOINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -52,12 +54,17 @@ class _Known:
 
 
 class FallbackMirror:
-    """``want`` never blocks; ``failed`` is called with the command and a stable code for what could not be done."""
+    """``want`` never blocks; ``failed`` is called with the command and a stable code for what could not be done.
+    ``queues_file``: what the PBX includes in its ``queues.conf``; a queue that it does not have is added there."""
 
-    def __init__(self, name: str, client: AmiClient, failed: Callable[[Mirrored, str], None]) -> None:
+    def __init__(
+        self, name: str, client: AmiClient, failed: Callable[[Mirrored, str], None], queues_file: Path | None = None
+    ) -> None:
         self._name = name
         self._client = client
         self._failed = failed
+        self._queues_file = queues_file
+        self._writing = asyncio.Lock()
         self._waiting: dict[str, Mirrored] = {}
         """In the order in which it was asked; of one queue or setting only the latest."""
         self._working: dict[str, asyncio.Task[None]] = {}
@@ -147,14 +154,26 @@ class FallbackMirror:
         queue = FALLBACK_QUEUE_PREFIX + command.queue
         if self._members is None:
             return
-        if queue not in self._members and not await self._look(queue):
-            raise ActionFailed("there is no such queue, callers will find no fall-back")
+        if queue not in self._members and not await self._look(queue) and not await self._make_queue(queue):
+            raise ActionFailed("there is no such queue, callers will find no fall-back: ask `callfloor doctor`")
         try:
             await self._send_differences(command, queue)
         except ActionFailed:
             # Somebody else moved members meanwhile: look, then once more.
             if await self._look(queue):
                 await self._send_differences(command, queue)
+
+    async def _make_queue(self, queue: str) -> bool:
+        """Have the PBX know a queue that was made in the pages; whether it does."""
+        if self._queues_file is None:
+            return False
+        try:
+            async with self._writing:
+                await asyncio.to_thread(fallback_queues.add, self._queues_file, queue)
+        except OSError as problem:
+            raise ActionFailed(f"{self._queues_file} can't be written: {problem.strerror}") from problem
+        await self._client.act("QueueReload", Parameters="yes")
+        return await self._look(queue)
 
     async def _look(self, queue: str) -> bool:
         """Read one queue anew; whether the PBX has it."""

@@ -43,5 +43,12 @@ async def _pbxs(loaded: Settings, stored: machine.Stored, etc: Path | None, now:
     for one in loaded.pbx:
         folder = (etc or ETC) if is_loopback(one.host) else None
         is_there = folder is not None and folder.is_dir()
-        findings += await pbx.examine(one, stored.centre, loaded.recordings, etc=folder if is_there else None, wall=now)
+        findings += await pbx.examine(
+            one,
+            stored.centre,
+            loaded.recordings,
+            etc=folder if is_there else None,
+            wall=now,
+            has_gate=bool(loaded.gate.origin),
+        )
     return findings

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 WIDTH = 100
+_GLOBAL = re.compile(r"extensions\.conf, \[globals\]: (\w+) = (.*)")
 
 
 class Level(StrEnum):
@@ -52,6 +54,12 @@ def warning(check: str, seen: str, why: str, *change: str) -> Finding:
 def error(check: str, seen: str, why: str, *change: str) -> Finding:
     """It does not work, or somebody gets in."""
     return Finding(check, Level.ERROR, seen, why, change)
+
+
+def for_own_pbx(findings: Iterable[Finding]) -> list[Finding]:
+    """The same where our installer writes the PBX's files: its variables are set in ``pbx.toml``."""
+    there = r'pbx.toml, [dialplan]: \1 = "…"   (\2), then callfloor pbx'
+    return [replace(one, change=tuple(_GLOBAL.sub(there, line) for line in one.change)) for one in findings]
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

@@ -70,6 +70,7 @@ def folders_are_usable(settings: Settings) -> Iterator[Finding]:
     folders = {"journal.folder": settings.journal.folder, "recordings.folder": settings.recordings.folder}
     if settings.gate.origin:
         folders["gate.pass_folder"] = settings.gate.pass_folder
+    folders |= {f"queues_file of {pbx.id}": pbx.queues_file.parent for pbx in settings.pbx if pbx.queues_file}
     who = _service_user()
     for key, folder in folders.items():
         if not folder.is_dir():
@@ -89,6 +90,8 @@ def folders_are_usable(settings: Settings) -> Iterator[Finding]:
 def _why_folder(key: str) -> str:
     if key == "journal.folder":
         return "Without the journal nothing is decided, and every caller goes to the fall-back queue."
+    if key.startswith("queues_file"):
+        return "A queue that is made in the pages gets no fall-back on the PBX."
     return "Recordings are found and removed there." if key == "recordings.folder" else "Browser phones can't log in."
 
 
@@ -168,6 +171,12 @@ async def database_is_right(settings: Settings) -> tuple[list[Finding], Stored]:
         )
     findings.append(_recorder(settings.journal.folder, position))
     return findings, Stored(configured)
+
+
+async def queues_of(settings: Settings) -> tuple[str, ...]:
+    """The slugs of the queues that are in use; none while the database can't be read."""
+    _findings, stored = await database_is_right(settings)
+    return tuple(queue.slug for queue in stored.centre.queues if queue.is_active) if stored.centre is not None else ()
 
 
 def _recorder(folder: Path, position: tuple[str, int] | None) -> Finding:

@@ -21,15 +21,17 @@ import aiohttp
 from panoramisk.message import Message
 
 from crm_core.centre import Centre
+from cti.asterisk import fallback_queues
 from cti.asterisk.ami_client import AmiClient
 from cti.asterisk.ami_protocol import parse_message
+from cti.asterisk.state_read import read_version
 from cti.asterisk.switch import tls_of
 from cti.daemon import address_of
 from cti.doctor import asterisk_files as files
 from cti.doctor.findings import Finding, error, good, unseen, warning
-from cti.doctor.pbx_files import read_files, records
-from cti.doctor.printed import READ, WRITE, dialplans
+from cti.doctor.pbx_files import prompt_files, read_files, records
 from cti.errors import ActionFailed, LinkError, LoginRefused
+from cti.existing_pbx import READ, WRITE, dialplans
 from cti.settings import PbxSettings, RecordingsSettings, is_loopback
 
 ANSWER_S = 8.0
@@ -122,10 +124,16 @@ async def line_to(pbx: PbxSettings) -> AsyncIterator[Line]:
 
 
 async def examine(
-    pbx: PbxSettings, centre: Centre | None, recordings: RecordingsSettings, *, etc: Path | None, wall: float
+    pbx: PbxSettings,
+    centre: Centre | None,
+    recordings: RecordingsSettings,
+    *,
+    etc: Path | None,
+    wall: float,
+    has_gate: bool,
 ) -> list[Finding]:
     """Everything about one PBX. ``etc``: the folder of its configuration files, if it is on this machine; ``wall``:
-    the time of this machine, Unix seconds."""
+    the time of this machine, Unix seconds; ``has_gate``: browser phones come through it."""
     findings = [*_wire(pbx)]
     started = time.monotonic()
     try:
@@ -138,6 +146,8 @@ async def examine(
             findings += await _globals(pbx, line, recordings)
             findings += await _emergency(pbx, line)
             findings += await _modules(pbx, line)
+            findings += await _prompts(pbx, line, centre)
+            findings += await _websocket(pbx, line, centre, has_gate=has_gate)
             if centre is not None:
                 findings += await _queues(pbx, line, centre)
                 findings += await _phones(pbx, line, centre)
@@ -149,7 +159,7 @@ async def examine(
                 f"{pbx.id}.login",
                 f"{pbx.host}:{pbx.port} refuses {pbx.username}: wrong secret, or its deny/permit lines shut us out",
                 "Without this link nobody is routed: callers go to the fall-back queue.",
-                "callfloor doctor --print-manager-conf > /etc/asterisk/manager.d/callfloor.conf",
+                "callfloor pbx   (writes the account of a PBX on this machine, and says where it is included)",
                 "asterisk -rx 'manager reload'",
             )
         )
@@ -404,23 +414,95 @@ async def _modules(pbx: PbxSettings, line: Line) -> list[Finding]:
     ]
 
 
+async def _prompts(pbx: PbxSettings, line: Line, centre: Centre | None) -> list[Finding]:
+    """What callers are told: nobody is recorded without it."""
+    check = f"{pbx.id}.prompts"
+    folder = await line.value("CALLFLOOR_PROMPTS")
+    recorded = [one.slug for one in centre.queues if one.is_active and one.recording != "off"] if centre else []
+    why = "Callers who can't be told or asked are not recorded, and hear neither their place in line nor any offer."
+    if recorded:
+        why += f" To be recorded: {', '.join(recorded)}."
+    make = ("apt-get install espeak-ng; callfloor pbx   (or: python -m cti.asterisk.prompts FOLDER)",)
+    set_it = "extensions.conf, [globals]: CALLFLOOR_PROMPTS = the folder of the announcements"
+    told = error if recorded else warning
+    if not folder:
+        return [told(check, "CALLFLOOR_PROMPTS is empty", why, *make, set_it)]
+    if not is_loopback(pbx.host):
+        return [unseen(check, f"the announcements are on another machine: {folder}", f"ls {folder} there")]
+    missing, closed = await asyncio.to_thread(prompt_files, Path(folder))
+    if missing:
+        some = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
+        return [told(check, f"{folder} lacks {len(missing)} announcements: {some}", why, *make)]
+    if closed is not None:
+        return [told(check, f"Asterisk can't read {closed}", why, f"chmod -R a+rX {folder}")]
+    return [good(check, f"all announcements are in {folder}")]
+
+
+async def _websocket(pbx: PbxSettings, line: Line, centre: Centre | None, *, has_gate: bool) -> list[Finding]:
+    """What stands between browser phones and PJSIP."""
+    if centre is None or not any(one.phone_kind == "browser" and one.pbx == pbx.id for one in centre.agents):
+        return []
+    findings = []
+    check = f"{pbx.id}.browser-phones"
+    version = await read_version(line.client)
+    if not has_gate and _drops_neighbours(version):
+        findings.append(
+            warning(
+                check,
+                f"Asterisk {version}: one browser phone that goes takes away all that come from its address",
+                "In an office behind one router, or with two pages on one machine, nobody's phone would ring any more.",
+                "[gate] in the start-up file: through it every phone has an address of its own (docs/gate.md)",
+                "or Asterisk 16.30, 18.16, 20.1 or newer",
+            )
+        )
+    if "SIPpeers" in await line.client.act("ListCommands"):
+        findings.append(
+            error(
+                check,
+                "chan_sip is loaded and takes the browsers' WebSocket for itself",
+                "Browser phones never reach PJSIP and can't register.",
+                "modules.conf, [modules]: noload = chan_sip.so",
+            )
+        )
+    return findings
+
+
+def _drops_neighbours(version: str) -> bool:
+    """Whether this Asterisk takes contacts of one address for one transport (mended in 16.30, 18.16 and 20.1)."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None:
+        return False
+    major, minor = int(found[1]), int(found[2])
+    return major < 21 and minor < {16: 30, 18: 16, 20: 1}.get(major, 1000)
+
+
 async def _queues(pbx: PbxSettings, line: Line, centre: Centre) -> list[Finding]:
-    wanted = {f"callfloor-{queue.slug}" for queue in centre.queues if queue.is_active}
+    # A queue without phones of this PBX gives way to the default one, whose agents are better than none.
+    staffed = {queue for agent in centre.agents if agent.is_active and agent.pbx == pbx.id for queue in agent.queues}
+    wanted = {f"callfloor-{one.slug}" for one in centre.queues if one.is_active and one.slug in staffed}
     if not wanted:
-        return [unseen(f"{pbx.id}.fallback", "no queue is configured yet", "the pages of the administrator")]
+        return [unseen(f"{pbx.id}.fallback", "no queue has agents here yet", "the pages of the administrator")]
     try:
         found = {str(one.get("Queue")) for one in await line.client.read_list("QueueSummary")}
     except ActionFailed:
         found = set()
     missing = sorted(wanted - found)
+    change: tuple[str, ...]
+    if pbx.queues_file is not None:
+        change = (
+            f'queues.conf: #tryinclude "{pbx.queues_file}"',
+            "the running daemon writes the queue there and has it read within a minute",
+        )
+    else:
+        lines = "\n".join(fallback_queues.section(name) for name in missing).splitlines()
+        change = ("queues.conf:", *lines, "asterisk -rx 'queue reload all'")
     if missing:
         return [
             error(
                 f"{pbx.id}.fallback",
                 f"these fall-back queues are missing: {', '.join(missing)}",
-                "With the daemon away their callers reach nobody.",
-                *(f"queues.conf: [{name}]  strategy = leastrecent  ringinuse = no" for name in missing),
-                "asterisk -rx 'queue reload all'",
+                "With the daemon away their callers reach agents of another queue, or nobody.",
+                *change,
             )
         ]
     return [good(f"{pbx.id}.fallback", f"{len(wanted)} fall-back queues are there")]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from cti.asterisk import prompts
 from cti.doctor import asterisk_files as files
 from cti.doctor.findings import Finding, error, good, unseen, warning
+from cti.existing_pbx import CEL_EVENTS
 from cti.settings import PbxSettings, is_loopback
-
-CEL_EVENTS = "CHAN_START,CHAN_END,ANSWER,HANGUP,BRIDGE_ENTER,BRIDGE_EXIT,BLINDTRANSFER,ATTENDEDTRANSFER,LINKEDID_END"
-"""Without these a call that nobody watched can't be told whole."""
 
 
 def read_files(pbx: PbxSettings, etc: Path | None) -> Iterator[Finding]:
@@ -70,6 +70,37 @@ def records(pbx: PbxSettings) -> Iterator[Finding]:
         )
     if not missing and not closed:
         yield good(check, "the PBX's own records of calls can be read")
+
+
+def prompt_files(folder: Path) -> tuple[list[str], Path | None]:
+    """The announcements that are missing, and the first file or folder that Asterisk may not read."""
+    there = {path.relative_to(folder).with_suffix("") for path in folder.glob("*/*.*")} if folder.is_dir() else set()
+    wanted = sorted(f"{one.language}/{one.name}" for one in prompts.prompts())
+    missing = [name for name in wanted if Path(name) not in there]
+    missing += [name for name in prompts.RECORDING if next(folder.glob(f"{name}.*"), None) is None]
+    who = _asterisk_user()
+    if missing or who is None:
+        return missing, None
+    groups = set(os.getgrouplist(who.pw_name, who.pw_gid))
+    looked_at = [*reversed(folder.parents), folder, *sorted(folder.rglob("*"))]
+    return [], next((path for path in looked_at if not _may_read(path, who.pw_uid, groups)), None)
+
+
+def _asterisk_user() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam("asterisk")
+    except KeyError:
+        return None
+
+
+def _may_read(path: Path, user: int, groups: set[int]) -> bool:
+    if path.name.startswith("."):
+        return True
+    facts = path.stat()
+    shift = 6 if facts.st_uid == user else 3 if facts.st_gid in groups else 0
+    # Through a folder one passes; a file is read.
+    wanted = 0o1 if path.is_dir() else 0o4
+    return facts.st_mode >> shift & wanted == wanted
 
 
 def _named(sections: Iterable[files.Section], name: str) -> files.Section:

@@ -28,6 +28,22 @@ def upgrade(
     os.execv(installer, [str(installer), "--root", str(root)])  # noqa: S606
 
 
+def pbx(
+    root: RootOption = Path("/"),
+    is_rehearsal: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written.")] = False,
+    may_include: Annotated[
+        bool, typer.Option("--include", help="Add the lines that include our files to /etc/asterisk; keeps copies.")
+    ] = False,
+) -> None:
+    """Write what the PBX on this machine needs, as /etc/callfloor/pbx.toml says, and have Asterisk read it."""
+    from cti.install.pbx import apply
+
+    places = Places(root.resolve())
+    if places.is_machine and os.geteuid() != 0 and not is_rehearsal:
+        raise InstallError("this changes the machine: say sudo")
+    apply(places, tell=typer.echo, is_rehearsal=is_rehearsal, may_include=may_include)
+
+
 def rollback(root: RootOption = Path("/")) -> None:
     """Back to the version before the last upgrade; with it the database, if its schema had changed."""
     places = Places(root.resolve())

@@ -130,21 +130,23 @@ def _is_known(look_up: Callable[[str], object], name: str) -> bool:
     return True
 
 
-def users_are_there() -> bool:
+def users_are_there(*, has_own_pbx: bool = False) -> bool:
     """Whether the program's user and the group of the recordings exist, with everybody in it who is there."""
-    if not (has_user(USER) and has_group(MEDIA_GROUP)):
+    if not (has_user(USER) and has_group(MEDIA_GROUP)) or (has_own_pbx and not has_user(PBX_USER)):
         return False
     wanted = {USER, PBX_USER} if has_user(PBX_USER) else {USER}
     return wanted <= set(grp.getgrnam(MEDIA_GROUP).gr_mem)
 
 
-def add_users(home: Path) -> None:
-    """The program's own user without a shell, and the group in which it shares recordings with Asterisk."""
+def add_users(home: Path, *, has_own_pbx: bool = False) -> None:
+    """The program's own user without a shell, and the group in which it shares recordings with Asterisk; Asterisk's
+    user where no package brings it."""
     if not has_group(MEDIA_GROUP):
         run(["groupadd", "--system", MEDIA_GROUP], why="Adding the group of the recordings")
-    if not has_user(USER):
-        words = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", str(home)]
-        run([*words, "--shell", "/usr/sbin/nologin", USER], why="Adding the user")
+    for user in (USER, PBX_USER) if has_own_pbx else (USER,):
+        if not has_user(user):
+            words = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", str(home)]
+            run([*words, "--shell", "/usr/sbin/nologin", user], why=f"Adding the user {user}")
     for user in (USER, PBX_USER):
         if has_user(user):
             run(["usermod", "--append", "--groups", MEDIA_GROUP, user], why=f"Adding {user} to {MEDIA_GROUP}")

@@ -61,6 +61,46 @@ class Places:
         return self.root / "etc/callfloor/callfloor.toml"
 
     @property
+    def pbx_config(self) -> Path:
+        """What kind of PBX this machine has, and how it is set up."""
+        return self.root / "etc/callfloor/pbx.toml"
+
+    @property
+    def pbx_etc(self) -> Path:
+        """What is written for the PBX: all its configuration, or files to include."""
+        return self.root / "etc/callfloor/asterisk"
+
+    @property
+    def pbx_data(self) -> Path:
+        """What a PBX of our own keeps."""
+        return self.data / "asterisk"
+
+    @property
+    def pbx_log(self) -> Path:
+        """Where the PBX writes its records of calls."""
+        return self.root / "var/log/asterisk"
+
+    @property
+    def unpacked_asterisk(self) -> Path:
+        """An Asterisk of our own where the system has no package of it."""
+        return self.program / "asterisk/22"
+
+    @property
+    def fallback_queues(self) -> Path:
+        """What the daemon has the PBX include."""
+        return self.data / "pbx/queues.conf"
+
+    @property
+    def messages(self) -> Path:
+        """What callers say while the daemon is away."""
+        return self.data / "messages"
+
+    @property
+    def prompts(self) -> Path:
+        """What callers are told."""
+        return self.data / "prompts"
+
+    @property
     def agent_config(self) -> Path:
         """The settings of the agent on a PBX that shares no disk with the daemon."""
         return self.root / "etc/callfloor/pbx-agent.toml"

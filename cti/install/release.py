@@ -40,6 +40,28 @@ export PYTHONSAFEPATH=1
 exec "$release/venv/bin/python" -m cti.cli "$@"
 """
 
+PAUSE = """\
+#!/bin/sh
+# Asked by systemd before a service of ours starts (begin), and after it has ended: how long until it starts again.
+# Somebody stopped it, or it fell after a minute of work: at once. Falls that follow each other: 2, 4, 8, then 15 s.
+if [ "${1:-}" = begin ]; then
+  date +%s >"$RUNTIME_DIRECTORY/began"
+  exit
+fi
+[ "${SERVICE_RESULT:-success}" != success ] || exit 0
+began=$(cat "$RUNTIME_DIRECTORY/began") || exit 0
+falls=$(cat "$RUNTIME_DIRECTORY/falls" 2>/dev/null || echo 0)
+[ $(($(date +%s) - began)) -lt 60 ] || falls=0
+echo $((falls + 1)) >"$RUNTIME_DIRECTORY/falls"
+case $falls in
+  0) ;;
+  1) sleep 2 ;;
+  2) sleep 4 ;;
+  3) sleep 8 ;;
+  *) sleep 15 ;;
+esac
+"""
+
 
 def version_of(source: Path) -> str:
     """The version that a checkout or unpacked archive says it is. Raises ``InstallError``."""
@@ -125,8 +147,11 @@ def make_release(
         command = unfinished / "bin" / "callfloor"
         command.parent.mkdir()
         command.write_text(COMMAND, encoding="utf-8")
+        pause = command.with_name("pause")
+        pause.write_text(PAUSE, encoding="utf-8")
         _readable_by_all(unfinished)
-        command.chmod(0o755)
+        for script in (command, pause):
+            script.chmod(0o755)
         run([str(venv / "bin/python"), "-m", "compileall", "-q", str(program)], why="Compiling the program")
         (unfinished / "gate.hash").write_text(gate_hash(unfinished), encoding="utf-8")
         unfinished.rename(target)

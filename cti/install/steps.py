@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cti.install import units
-from cti.install.machine import Owners, add_users, has_group, has_user, run, users_are_there
+from cti.install.machine import InstallError, Owners, add_users, has_group, has_user, run, users_are_there
 from cti.install.places import MEDIA_GROUP, PBX_USER, USER
 
 if TYPE_CHECKING:
@@ -35,12 +35,14 @@ class Step:
 @dataclass(frozen=True)
 class Wishes:
     """What the person who installs decides. ``region``: two letters of the country; ``site``: the address of the pages
-    for browsers elsewhere, ``https://floor.example``, empty for this machine only; ``database_url``: empty for SQLite.
-    """
+    for browsers elsewhere, ``https://floor.example``, empty for this machine only; ``database_url``: empty for SQLite;
+    ``pbx``: ``own``, ``existing`` or ``elsewhere``; ``asterisk``: the folder of its program, for an own one."""
 
     region: str
     site: str = ""
     database_url: str = ""
+    pbx: str = "existing"
+    asterisk: Path | None = None
 
 
 def carry_out(steps: Sequence[Step], *, tell: Callable[[str], None], is_rehearsal: bool) -> None:
@@ -58,19 +60,86 @@ def carry_out(steps: Sequence[Step], *, tell: Callable[[str], None], is_rehearsa
 def install_steps(places: Places, version: str, wishes: Wishes, owners: Owners, *, make: Make) -> list[Step]:
     """Everything up to the start of the services. ``make`` makes the release in the folder that it is given."""
     return [
-        *_program(places, version, make),
+        *_program(places, version, make, has_own_pbx=wishes.pbx == "own"),
         _config(places, wishes, owners),
         *_folders(places, owners),
+        *_pbx(places, wishes, owners),
         *file_steps(places),
     ]
 
 
-def _program(places: Places, version: str, make: Make) -> list[Step]:
+def _pbx(places: Places, wishes: Wishes, owners: Owners) -> list[Step]:
+    """What kind of PBX it is: chosen once; afterwards the file is the site's own."""
+
+    def write() -> None:
+        places.pbx_config.parent.mkdir(parents=True, exist_ok=True)
+        places.pbx_config.write_text(pbx_text(wishes), encoding="utf-8")
+        owners.give(places.pbx_config, "root", USER, 0o640)
+
+    if wishes.pbx == "elsewhere":
+        return []
+    steps = []
+    unpacked = places.unpacked_asterisk
+    if wishes.asterisk == unpacked:
+        says = f"Asterisk in {unpacked}: this system has no package of it (85 MB, some minutes)"
+        is_there = (unpacked / "usr/sbin/asterisk").is_file
+        steps.append(Step(says, is_there, lambda: _unpack_asterisk(places)))
+    kind = "of our own" if wishes.pbx == "own" else "that is here already"
+    return [*steps, Step(f"settings {places.pbx_config} of a PBX {kind}", places.pbx_config.is_file, write)]
+
+
+def _unpack_asterisk(places: Places) -> None:
+    python = str(places.current / "venv/bin/python")
+    script = str(places.current / "program/setup/fetch_asterisk.py")
+    words = ["env", f"CALLFLOOR_ASTERISK_ROOT_22={places.unpacked_asterisk}", python, script, "22"]
+    run(words, why="Fetching Asterisk")
+
+
+def pbx_text(wishes: Wishes) -> str:
+    """``pbx.toml`` of a new installation."""
+    own = OWN_PBX_TEXT.format(asterisk=wishes.asterisk or "/") if wishes.pbx == "own" else ""
+    return PBX_TEXT.format(kind=wishes.pbx) + own + DIALPLAN_TEXT
+
+
+PBX_TEXT = """\
+# The PBX on this machine. After a change: sudo callfloor pbx   (--dry-run only shows)
+# own: Asterisk runs with the configuration in /etc/callfloor/asterisk. existing: that folder holds files to include.
+kind = "{kind}"
+"""
+OWN_PBX_TEXT = """\
+asterisk = "{asterisk}"
+
+# Trunks and desk phones of other machines reach it at this address (0.0.0.0: all). Everything else stays on loopback.
+sip_bind = "127.0.0.1"
+sip_port = 5060
+rtp_first = 10000
+rtp_last = 20000
+# Behind a router: the office's address on the internet.
+# public_address = "203.0.113.7"
+
+# Where calls come from (only from there), and where the trunk is called. A trunk that wants a log-in: site/pjsip.conf.
+trunk_networks = ["127.0.0.1/32"]
+# trunk_contact = "sip:sip.provider.example:5060"
+
+# Desk phones by name; their passwords are made in asterisk/phones.toml. Browser phones need nothing here.
+desk_phones = []
+"""
+DIALPLAN_TEXT = """
+# Variables of the dialplan (dialplans/CONTRACT.md).
+[dialplan]
+# CALLFLOOR_EMERGENCY = "110,112"
+# CALLFLOOR_EMERGENCY_TRUNK = "endpoint-of-the-trunk"
+# CALLFLOOR_EMERGENCY_CALLERID = "a number that rings at your place"
+"""
+
+
+def _program(places: Places, version: str, make: Make, *, has_own_pbx: bool = False) -> list[Step]:
     here = places.release(version)
     steps = []
     if places.is_machine:
         says = f"system user {USER}, and group {MEDIA_GROUP} that it shares with {PBX_USER}"
-        steps.append(Step(says, users_are_there, lambda: add_users(places.data)))
+        are_there: Callable[[], bool] = lambda: users_are_there(has_own_pbx=has_own_pbx)
+        steps.append(Step(says, are_there, lambda: add_users(places.data, has_own_pbx=has_own_pbx)))
     return [
         *steps,
         Step(f"release {version} in {here} (packages, compiled program)", here.is_dir, lambda: make(here)),
@@ -140,11 +209,54 @@ def _config(places: Places, wishes: Wishes, owners: Owners) -> Step:
     def write() -> None:
         places.config.parent.mkdir(parents=True, exist_ok=True)
         places.config.touch(mode=0o600)
-        places.config.write_text(config_text(places, wishes, secret=secrets.token_urlsafe(32)), encoding="utf-8")
+        text = config_text(places, wishes, secret=secrets.token_urlsafe(32), ari_secret=secrets.token_urlsafe(32))
+        places.config.write_text(text, encoding="utf-8")
         owners.give(places.config, "root", USER, 0o640)
 
     return Step(f"start-up file {places.config} with a new secret for the PBX", places.config.is_file, write)
 
+
+PBX_HERE = """\
+# A PBX on this machine is set up by `callfloor pbx` (pbx.toml); `callfloor doctor --print-manager-conf` prints what
+# one on another machine needs.
+[[pbx]]
+id = "pbx1"
+host = "127.0.0.1"
+port = 5038
+username = "callfloor"
+secret = "{secret}"
+# Asterisk's own records of calls complete what happened while the daemon was away. On another machine: agent_token.
+records_folder = "{places.pbx_log}"
+# Queues made in the pages get their fall-back here; the PBX includes the file.
+queues_file = "{places.fallback_queues}"
+# Browser phones: Asterisk's WebSocket, and its REST interface, which makes their passwords at each log-in.
+sip_ws_url = "ws://127.0.0.1:8088/ws"
+ari_url = "http://127.0.0.1:8088/ari"
+ari_secret = "{ari_secret}"
+"""
+PBX_ELSEWHERE = """\
+# What the PBX needs: `callfloor doctor --print-manager-conf`; its records of calls come through an agent there, which
+# knows this token (./install --pbx-agent). Write the PBX's address and the authority of its certificate:
+[[pbx]]
+id = "pbx1"
+host = "pbx.example"
+port = 5039
+tls = true
+# tls_ca_file = "/etc/callfloor/pbx-ca.crt"
+username = "callfloor"
+secret = "{secret}"
+agent_token = "{ari_secret}"
+# Browser phones: its WebSocket, and its REST interface, which makes their passwords at each log-in.
+# sip_ws_url = "wss://pbx.example:8089/ws"
+# ari_url = "https://pbx.example:8089/ari"
+# ari_secret = "…"
+"""
+
+PROMPTS_TEXT = """
+# What callers are told; the PBX plays it, and the pages show it.
+[prompts]
+folder = "{places.prompts}"
+"""
 
 GATE_TEXT = """
 # The one port to the outside (docs/gate.md). The two files: from your own authority, from an ACME client (acme_folder),
@@ -161,9 +273,13 @@ pass_folder = "{data}/gate"
 """
 
 
-def config_text(places: Places, wishes: Wishes, *, secret: str) -> str:
+def config_text(places: Places, wishes: Wishes, *, secret: str, ari_secret: str) -> str:
     """The start-up file of a new installation."""
     url = wishes.database_url or f"sqlite+aiosqlite:///{places.data / 'callfloor.db'}"
+    pbx, prompts = PBX_ELSEWHERE, ""
+    if wishes.pbx != "elsewhere":
+        pbx, prompts = PBX_HERE, PROMPTS_TEXT.format(places=places)
+    pbx = pbx.format(places=places, secret=secret, ari_secret=ari_secret)
     gate = GATE_TEXT.format(site=wishes.site, data=places.data) if wishes.site else ""
     return f"""\
 # What Callfloor needs to start. Everything else is set in its pages and lives in the database.
@@ -186,24 +302,11 @@ port = 8471
 
 [recordings]
 folder = "{places.recordings}"
-{gate}
+{prompts}{gate}
 [site]
 region = "{wishes.region}"
 
-# The account of this name and secret on the PBX: `callfloor doctor --print-manager-conf` prints its lines.
-[[pbx]]
-id = "pbx1"
-host = "127.0.0.1"
-port = 5038
-username = "callfloor"
-secret = "{secret}"
-# Asterisk's own records of calls complete what happened while the daemon was away. On another machine: agent_token.
-records_folder = "{places.root / "var/log/asterisk"}"
-# Browser phones: Asterisk's WebSocket, and its REST interface, which makes their passwords at each log-in.
-sip_ws_url = "ws://127.0.0.1:8088/ws"
-# ari_url = "http://127.0.0.1:8088/ari"
-# ari_secret = "the one in ari.conf"
-"""
+{pbx}"""
 
 
 def _folders(places: Places, owners: Owners) -> list[Step]:
@@ -216,6 +319,8 @@ def _folders(places: Places, owners: Owners) -> list[Step]:
         (places.backups, USER, 0o700),
         # The group's bit is handed down: what Asterisk writes there, Callfloor may read and remove.
         (places.recordings, MEDIA_GROUP, 0o2770),
+        # The other way round: Asterisk reads there.
+        (places.fallback_queues.parent, MEDIA_GROUP, 0o2750),
     )
 
     return [_folder(path, group, mode, owners) for path, group, mode in wanted]
@@ -269,10 +374,29 @@ def _user(places: Places) -> str | None:
     return USER if places.is_machine else None
 
 
+def set_up_pbx(places: Places, *, tell: Callable[[str], None]) -> None:
+    """Write what the PBX needs and have it read: it belongs to the release. When that can't be done the old dialplan
+    goes on, and a person is told."""
+    words = [str(places.current / "bin" / "callfloor"), "pbx", "--root", str(places.root)]
+    try:
+        tell(run(words, why="Setting up the PBX").rstrip())
+    except InstallError as problem:
+        tell(f"{problem}\nPut that right, then say: callfloor pbx   (or, on the PBX: asterisk -rx 'dialplan reload')")
+
+
+def has_own_pbx(places: Places) -> bool:
+    """Whether Asterisk runs with our configuration."""
+    if not places.pbx_config.is_file():
+        return False
+    return bool(tomllib.loads(places.pbx_config.read_text(encoding="utf-8")).get("kind") == "own")
+
+
 def start(places: Places, services: Services) -> None:
-    """Start what this machine has the settings of: the agent of a PBX, the daemon, and the gate where the start-up file
-    names an address for browsers elsewhere."""
+    """Start what this machine has the settings of: a PBX of our own that does not run yet, the agent of a PBX, the
+    daemon, and the gate where the start-up file names an address for browsers elsewhere."""
     services.reload()
+    if has_own_pbx(places) and not services.is_active(units.PBX):
+        services.start(units.PBX)
     if places.agent_config.is_file() and places.agent_token.stat().st_size:
         services.start(units.PBX_AGENT)
     if not places.config.is_file():

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from cti.install import release
 from cti.install.machine import InstallError
-from cti.install.steps import program, use, written_files
+from cti.install.steps import program, set_up_pbx, use, written_files
 from cti.install.units import DAEMON, GATE
 
 if TYPE_CHECKING:
@@ -117,12 +117,13 @@ def upgrade(
             program(places, "migrate", why="Migrating the database", version=version)
         use(places, version)
         write_files()
+        set_up_pbx(places, tell=tell)
         _restart(places, services, done.old, done.new, was_running=was_running)
         if was_running:
             _wait(places, before, within_s)
     except InstallError as problem:
         tell(f"Going back to {old}: {problem}")
-        _go_back(places, services, done, was_running=was_running)
+        _go_back(places, services, done, tell=tell, was_running=was_running)
         raise InstallError(f"release {version} was not taken, {old} is in use again: {problem}") from problem
     places.upgrades.write_text(json.dumps(asdict(done), indent=2) + "\n", encoding="utf-8")
     for forgotten in release.forget_old(places.releases, (done.old, done.new)):
@@ -148,7 +149,7 @@ def rollback(
     if places.current_version() != done.new or not places.release(done.old).is_dir():
         raise InstallError(f"the last upgrade led from {done.old} to {done.new}, which is no longer what is installed")
     was_running, before = services.is_active(DAEMON), health_of(places)
-    said = _go_back(places, services, done, was_running=was_running)
+    said = _go_back(places, services, done, tell=tell, was_running=was_running)
     if was_running:
         _wait(places, before, within_s)
     places.upgrades.unlink()
@@ -160,7 +161,9 @@ def rollback(
     return done
 
 
-def _go_back(places: Places, services: Services, done: Upgrade, *, was_running: bool) -> str:
+def _go_back(
+    places: Places, services: Services, done: Upgrade, *, tell: Callable[[str], None], was_running: bool
+) -> str:
     said = ""
     if done.is_schema_new and done.backup:
         services.stop(DAEMON)
@@ -169,6 +172,7 @@ def _go_back(places: Places, services: Services, done: Upgrade, *, was_running: 
     use(places, done.old)
     for path, text in done.files.items():
         Path(path).write_text(text, encoding="utf-8")
+    set_up_pbx(places, tell=tell)
     _restart(places, services, done.new, done.old, was_running=was_running)
     return said
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from crm_core import centre, users
 from crm_core.database import Database
+from cti.asterisk import prompts
 from cti.asterisk.local_pbx import LocalPbx, PhoneAccount
 from cti.doctor.examine import examine
 from cti.doctor.findings import Finding, Level
@@ -25,6 +26,16 @@ PHONES = (PhoneAccount("ann", "secret1", is_browser=True), PhoneAccount("bo", "s
 QUEUES = {"service": ["ann", "bo"]}
 SETTINGS = {"CALLFLOOR_EMERGENCY_TRUNK": "callfloor-trunk", "CALLFLOOR_EMERGENCY_CALLERID": "4930111"}
 ROUTES = {"4930111": "service"}
+
+
+def announcements(folder: Path) -> Path:
+    """Files of the right names: the doctor does not listen to them."""
+    for one in prompts.prompts():
+        (folder / one.language).mkdir(parents=True, exist_ok=True)
+        (folder / one.language / f"{one.name}.wav").touch()
+    for name in prompts.RECORDING:
+        (folder / f"{name}.wav").touch()
+    return folder
 
 
 class Clinic:

@@ -18,7 +18,7 @@ from cti.cli import app
 from cti.doctor.findings import Level, exit_code
 from cti.gate.certificates import Names, make_office
 from cti.gate.server import Gate
-from tests.doctor.clinic import PHONES, QUEUES, ROUTES, SETTINGS, Clinic, StunServer, pages
+from tests.doctor.clinic import PHONES, QUEUES, ROUTES, SETTINGS, Clinic, StunServer, announcements, pages
 
 if TYPE_CHECKING:
     from cti.asterisk.local_pbx import LocalPbx
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 async def _clinic(tmp_path: Path, template: Path, start: StartPbx, version: int = 22, **more: object) -> Clinic:
+    more.setdefault("prompts", announcements(tmp_path / "prompts"))
     pbx: LocalPbx = await start(phones=PHONES, queues=QUEUES, routes=ROUTES, settings=SETTINGS, version=version, **more)  # type: ignore[arg-type]
     clinic = Clinic(tmp_path, template, pbx)
     await clinic.open()
@@ -47,12 +48,24 @@ async def test_the_pbx_that_we_set_up_ourselves_has_nothing_wrong(
     async with pages(clinic):
         clinic.write()
         found = await clinic.look()
-    assert [one for one in found if one.level in (Level.ERROR, Level.WARNING)] == []
-    assert exit_code(found) == 0
+    wrong = [one for one in found if one.level in (Level.ERROR, Level.WARNING)]
+    if version == 16:
+        # Phones that come past the gate: this one really has that fault.
+        assert "takes away all that come from its address" in wrong.pop().seen
+    assert wrong == []
+    assert exit_code(found) == (1 if version == 16 else 0)
     names = {one.check for one in found if one.level is Level.GOOD}
     assert {
         *("settings", "secrets", "disk", "database", "daemon", "pbx1.login", "pbx1.clock", "pbx1.rights"),
-        *("pbx1.events", "pbx1.dialplan", "pbx1.globals", "pbx1.modules", "pbx1.fallback", "pbx1.phones"),
+        *(
+            "pbx1.events",
+            "pbx1.dialplan",
+            "pbx1.globals",
+            "pbx1.modules",
+            "pbx1.prompts",
+            "pbx1.fallback",
+            "pbx1.phones",
+        ),
         *("pbx1.trunks", "pbx1.emergency", "pbx1.leaks", "pbx1.addresses", "pbx1.cel", "pbx1.members", "pbx1.ari"),
     } <= names
 
@@ -170,6 +183,7 @@ async def test_a_pbx_that_is_set_up_badly_is_told_where(
     clinic.change("http.conf", r"^bindaddr = 127\.0\.0\.1", "bindaddr = 0.0.0.0")
     clinic.change("asterisk.conf", r"^live_dangerously = no", "live_dangerously = yes")
     clinic.change("modules.conf", r"^load = func_uri.so", "load = func_config.so")
+    (tmp_path / "prompts/de/busy.wav").unlink()
     pbx = clinic.pbx
     await pbx.cli("module reload res_pjsip.so")
     await pbx.cli("module unload func_uri.so")
@@ -192,6 +206,7 @@ async def test_a_pbx_that_is_set_up_badly_is_told_where(
         "keeps no record of calls",
         "do not outlive a restart of the PBX",
         "pbx1.fallback these fall-back queues are missing: callfloor-service",
+        "pbx1.prompts " + str(tmp_path / "prompts") + " lacks 1 announcements: de/busy",
         "HTTP server listens on 0.0.0.0",
         "lives dangerously",
         "pbx1.modules missing on the PBX: func_uri",
@@ -238,7 +253,8 @@ async def test_the_printed_account_is_the_one_that_the_doctor_wants(
     tmp_path: Path, sqlite_template: Path, local_pbx: StartPbx
 ) -> None:
     clinic = await _clinic(tmp_path, sqlite_template, local_pbx)
-    printed = CliRunner().invoke(app, ["doctor", "--print-manager-conf", "--config", str(clinic.config)])
+    words = ["doctor", "--print-manager-conf", "--config", str(clinic.config)]
+    printed = await asyncio.to_thread(CliRunner().invoke, app, words)
     account = printed.output.partition("[callfloor]")[2].partition("; ---")[0]
     manager = clinic.etc / "manager.conf"
     general, _, ours = manager.read_text().partition("[callfloor]")
