@@ -8,7 +8,7 @@ a time inside the process, so that a transaction never finds out half-way that i
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from sqlalchemy import Connection, Engine
 
@@ -30,6 +30,18 @@ MIGRATION_LOCK = 0x63616C6C666C6F6F
 BUSY_TIMEOUT_MS = 10_000
 _PASSING = frozenset({"08", "53", "57"})
 """Classes of SQLSTATE that pass by themselves: the connection, resources, an operator's doing (also starting up)."""
+_PASSING_WORDS = ("locked", "connection was closed", "unable to open database file", "disk I/O error", "disk is full")
+"""The same for errors without an SQLSTATE: SQLite's, and the driver's own."""
+
+
+class DatabaseAway(ConnectionError):
+    """The database can't be had now, and that passes: as opposed to an answer that something is wrong, which stays
+    until somebody changes it (a password, a schema, a statement). Raised by ``Database.begin``, ``read`` and ``open``,
+    also for a connection that breaks inside their block. ``kind``: the class of what happened, for logs."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.kind = type(cause).__name__
 
 
 class Database:
@@ -98,7 +110,7 @@ class Database:
         if may_migrate:
             await self.migrate()
         else:
-            async with self._writer.connect():
+            async with _connection(self._writer):
                 pass
 
     async def close(self) -> None:
@@ -110,10 +122,10 @@ class Database:
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A connection inside a write transaction, committed at the end of the block and undone by an exception."""
         if self.is_sqlite:
-            async with self.alone(), self._writer.begin() as connection:
+            async with self.alone(), _connection(self._writer) as connection, connection.begin():
                 yield connection
         else:
-            async with self._writer.begin() as connection:
+            async with _connection(self._writer) as connection, connection.begin():
                 yield connection
 
     @asynccontextmanager
@@ -125,7 +137,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reading; each statement sees what is committed when it runs."""
-        async with self._reader.connect() as connection:
+        async with _connection(self._reader) as connection:
             yield connection
 
     async def is_alive(self) -> bool:
@@ -182,17 +194,38 @@ def _pragmas(connection: Any, *statements: str) -> None:
     cursor.close()
 
 
-def is_away(error: BaseException) -> bool:
-    """Whether an error says that the database can't be had now, as opposed to something that stays wrong until somebody
-    changes it (a password, a schema)."""
-    if isinstance(error, OSError | TimeoutError | PoolTimeout):
-        return True
+@asynccontextmanager
+async def _connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection of the pool; what says that the database is away comes out as ``DatabaseAway``."""
+    with _told_apart():
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(engine.connect())
+            except OSError as error:
+                # No route, no name, no socket: nobody is there.
+                raise DatabaseAway(error) from error
+            yield connection
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    try:
+        yield
+    except DatabaseAway:
+        raise
+    except (DBAPIError, PoolTimeout, ConnectionError, TimeoutError) as error:
+        if not _is_away(error):
+            raise
+        raise DatabaseAway(error) from error
+
+
+def _is_away(error: Exception) -> bool:
     if not isinstance(error, DBAPIError):
-        return False
+        return True
     state = getattr(error.orig, "sqlstate", None)
     if state:
         return str(state)[:2] in _PASSING
-    return error.connection_invalidated or any(word in str(error.orig) for word in ("locked", "connection was closed"))
+    return error.connection_invalidated or any(word in str(error.orig) for word in _PASSING_WORDS)
 
 
 def known_schema() -> str:

@@ -73,9 +73,12 @@ class ThrowawayPostgres:
                 self._server.kill()
                 self._server.wait()
 
-    def restart(self) -> None:
-        """Start the server again after ``stop``, on the same port."""
-        if not self._start(self._folder / "data"):
+    def restart(self, *, is_starting_up: bool = False) -> None:
+        """Start the server again after ``stop``, on the same port. ``is_starting_up``: and stay in that state."""
+        data = self._folder / "data"
+        if is_starting_up:
+            (data / "standby.signal").touch()
+        if not self._start(data, answer=1 if is_starting_up else 0):
             raise PostgresMissing((self._folder / "server.log").read_text(errors="replace"))
 
     def create(self, database: str) -> str:
@@ -91,8 +94,10 @@ class ThrowawayPostgres:
             raise ValueError(database)
         self._sql(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
 
-    def _start(self, data: Path) -> bool:
+    def _start(self, data: Path, answer: int = 0) -> bool:
+        """Whether it came so far. ``answer``: of ``pg_isready``, 1 while it takes no connections yet."""
         settings = {
+            "hot_standby": "off",
             "fsync": "off",
             "synchronous_commit": "off",
             "full_page_writes": "off",
@@ -117,7 +122,7 @@ class ThrowawayPostgres:
             ready = subprocess.run(
                 [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False
             )
-            if ready.returncode == 0:
+            if ready.returncode == answer:
                 return True
             time.sleep(0.05)
         return False

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from crm_core import audit
-from web.database_away import AWAY
+from crm_core.database import DatabaseAway
 
 if TYPE_CHECKING:
     from crm_core.database import Database
@@ -55,8 +55,8 @@ class AuditTrail:
         while self._waiting:
             try:
                 await self._write_some()
-            except AWAY as error:
-                log.warning("! %d audit records wait for the database: %s", len(self._waiting), type(error).__name__)
+            except DatabaseAway as error:
+                log.warning("! %d audit records wait for the database: %s", len(self._waiting), error.kind)
                 await asyncio.sleep(AGAIN_S)
 
     async def _write_some(self) -> None:

@@ -8,9 +8,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crm_core import centre
+from crm_core import centre, users
 from crm_core.access import FieldRules
-from web.database_away import AWAY
+from crm_core.database import DatabaseAway
 from web.sentences import Names, word
 from web.words import OUR_REASONS
 
@@ -32,6 +32,8 @@ class Configuration:
     rules: FieldRules
     reasons: tuple[centre.Reason, ...]
     dispositions: tuple[centre.Disposition, ...]
+    seats: Mapping[str, tuple[str, str | None]]
+    """User name → what the user is called, and the agent that the user works as."""
 
     def disposition_labels(self, tag: str) -> dict[str, str]:
         """Code → label, of dispositions in use and of those that were."""
@@ -44,6 +46,7 @@ class Configuration:
             queues={queue.id: queue.name for queue in plan.queues.values()},
             reasons={code: word(language.gettext, "reason", code) for code in OUR_REASONS}
             | {one.code: label_in(one.labels, language.tag, one.code) for one in self.reasons},
+            people={username: name for username, (name, _agent) in self.seats.items()},
         )
 
 
@@ -72,13 +75,14 @@ class Configured:
                 async with self._database.read() as connection:
                     whole = await centre.load_centre(connection)
                     rules = await FieldRules.load(connection)
-            except AWAY as error:
+                    seats = await users.seats(connection)
+            except DatabaseAway as error:
                 if self._last is None:
                     raise
-                log.warning("! the configuration could not be read: %s", type(error).__name__)
+                log.warning("! the configuration could not be read: %s", error.kind)
                 self._read_at = now
                 return self._last
-            self._last = Configuration(rules, whole.reasons, whole.dispositions)
+            self._last = Configuration(rules, whole.reasons, whole.dispositions, seats)
             self._read_at = now
             return self._last
 

@@ -18,10 +18,10 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from crm_core import errors as crm_errors
+from crm_core.database import DatabaseAway
 from cti.errors import BadInput, Refused
 from web import csrf
 from web.asking import Ask, Services
-from web.database_away import AWAY
 from web.languages import COOKIE as LANGUAGE_COOKIE
 from web.languages import negotiate
 from web.paces import ASKING, READING, READS_PER_RECORD, UPLOADING
@@ -43,7 +43,7 @@ SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 ROUTE_KEY: web.RequestKey[Route] = web.RequestKey("route", Route)
 REQUEST_ID_KEY: web.RequestKey[str] = web.RequestKey("request_id", str)
 
-_MOST_FORM_FIELDS = 50
+_MOST_FORM_FIELDS = 500
 _READING = frozenset({Right.CUSTOMERS_READ, Right.INTERACTIONS_READ})
 
 
@@ -75,8 +75,8 @@ def handler_of(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResp
             return await problem_answer(ask, bad_field, is_page=route.is_page)
         except Refused as refused:
             return await problem_answer(ask, Problematic(409, refused.why), is_page=route.is_page)
-        except AWAY as error:
-            log.warning("! request %s: the database is away: %s", request[REQUEST_ID_KEY], type(error).__name__)
+        except DatabaseAway as error:
+            log.warning("! request %s: the database is away: %s", request[REQUEST_ID_KEY], error.kind)
             return await problem_answer(ask, Problematic(503, "database_away"), is_page=route.is_page)
         except crm_errors.Refused:
             return await problem_answer(ask, Problematic(403, "no_right"), is_page=route.is_page)

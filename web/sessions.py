@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from crm_core import audit, users
 from crm_core.access import Reader
+from crm_core.database import DatabaseAway
 from cti.errors import CallfloorError
 from cti.ids import AgentId
 from cti.screenpop.hub import DeskUser
 from web import csrf
-from web.database_away import AWAY
 from web.rights import Right, rights_of
 
 if TYPE_CHECKING:
@@ -113,10 +113,10 @@ class Sessions:
             return _still_good(known.user, now)
         try:
             found = await self._look_up(token, known, now)
-        except AWAY as error:
+        except DatabaseAway as error:
             if known is None:
                 raise CannotTell from error
-            log.warning("! the database is away; a known session stays good: %s", type(error).__name__)
+            log.warning("! the database is away; a known session stays good: %s", error.kind)
             return _still_good(known.user, now)
         if key in self._ended:
             return None
@@ -223,8 +223,8 @@ class Sessions:
         try:
             async with self._database.begin() as connection:
                 await users.touch(connection, key, now=now)
-        except AWAY as error:
-            log.warning("! a session could not be marked as used: %s", type(error).__name__)
+        except DatabaseAway as error:
+            log.warning("! a session could not be marked as used: %s", error.kind)
             return
         if (known := self._known.get(key)) is not None:
             known.touched_at = now

@@ -13,9 +13,10 @@ from sqlalchemy import func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 import crm_core
-from crm_core.centre import load_centre
-from crm_core.database import Database
+from crm_core.centre import Step, load_centre
+from crm_core.database import Database, DatabaseAway
 from crm_core.schema import journal_position, metadata, party
+from tests.throwaway_postgres import ThrowawayPostgres
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -73,14 +74,15 @@ def first_schema(connection: Connection) -> None:
         "INSERT INTO queue (slug, name, is_recorded) VALUES ('sales', 'Sales', true), ('legal', 'Legal', false)",
         "INSERT INTO agent (slug, name, pbx, endpoint, phone_kind) VALUES ('li', 'Li', 'pbx1', 'li', 'desk')",
         "INSERT INTO queue_agent (queue, agent) VALUES ('sales', 'li'), ('legal', 'li')",
+        "INSERT INTO queue_skill (queue, skill, proficiency) VALUES ('sales', 'technical', 4), ('sales', 'english', 3)",
+        "INSERT INTO app_user (username, name, password_hash, role, agent, created_at, password_changed_at)"
+        " VALUES ('li', 'Li', 'x', 'agent', 'li', 1, 1)",
         "INSERT INTO recording (file, interaction, started_at, state) VALUES ('a.wav', 'pbx1-1', 1, 'complete')",
     ):
         connection.execute(text(statement))
 
 
-async def test_a_queue_that_was_recorded_is_announced_from_now_on_and_nothing_is_lost(
-    blank_url: str, tmp_path: Path
-) -> None:
+async def test_an_old_database_is_brought_up_and_nothing_is_lost(blank_url: str, tmp_path: Path) -> None:
     old = Database(blank_url if blank_url.startswith("postgresql") else f"sqlite+aiosqlite:///{tmp_path / 'old.db'}")
     async with old.begin() as connection:
         if not old.is_sqlite:
@@ -91,9 +93,16 @@ async def test_a_queue_that_was_recorded_is_announced_from_now_on_and_nothing_is
     async with old.begin() as connection:
         assert await connection.run_sync(differences) == []
         stored = await load_centre(connection)
+        with pytest.raises(IntegrityError):
+            async with connection.begin_nested():
+                await connection.execute(text("DELETE FROM agent"))
         files = list(await connection.execute(text("SELECT file, state, basis, objected_at FROM recording")))
     await old.close()
     assert {one.slug: one.recording for one in stored.queues} == {"sales": "announced", "legal": "off"}
+    assert {one.slug: one.steps for one in stored.queues} == {
+        "sales": (Step(after_s=0, text="english >= 3 and technical >= 4"),),
+        "legal": (),
+    }
     assert stored.agents[0].queues == ("legal", "sales")
     assert [tuple(one) for one in files] == [("a.wav", "complete", "", None)]
 
@@ -178,6 +187,45 @@ async def test_a_server_that_turns_us_away_is_an_error_of_the_database_like_any_
     with pytest.raises(DBAPIError):
         await away.open()
     await away.close()
+
+
+@pytest.mark.postgres
+async def test_a_server_that_is_starting_up_or_ends_our_connection_is_away_for_now(postgres_url: str) -> None:
+    with ThrowawayPostgres() as cluster:
+        url = cluster.create("waking")
+        cluster.stop()
+        cluster.restart(is_starting_up=True)
+        waking = Database(url)
+        assert not await waking.is_alive()
+        with pytest.raises(DatabaseAway, match=r"starting up|not accepting connections"):
+            await waking.open()
+        with pytest.raises(DatabaseAway):
+            async with waking.read():
+                pass
+        await waking.close()
+    database = Database(postgres_url)
+    with pytest.raises(DatabaseAway):
+        async with database.begin() as connection:
+            await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    # What stays wrong is said as it is.
+    with pytest.raises(DBAPIError):
+        async with database.begin() as connection:
+            await connection.execute(text("SELECT nonsense"))
+    await database.close()
+
+
+async def test_a_file_that_cannot_be_opened_now_is_away_and_what_the_block_does_else_is_not(tmp_path: Path) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'gone' / 'crm.db'}")
+    with pytest.raises(DatabaseAway):
+        async with database.read():
+            pass
+    await database.close()
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'crm.db'}")
+    await database.open()
+    with pytest.raises(FileNotFoundError):
+        async with database.read():
+            (tmp_path / "recording.wav").read_bytes()
+    await database.close()
 
 
 async def test_a_new_database_file_is_for_its_owner_only(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import web
 from crm_core import audit
 from crm_core.access import FieldRules
-from crm_core.database import Database
+from crm_core.database import Database, DatabaseAway
 from cti.cli import app
 from tests.web.hall import WAITING
 from tests.web.site import NOW, PASSWORD, SEEDER
@@ -89,7 +89,7 @@ async def test_the_floor_does_not_wait_for_a_database_that_is_away_and_the_audit
     begin = site.database.begin
 
     def unavailable() -> None:
-        raise ConnectionRefusedError
+        raise DatabaseAway(ConnectionRefusedError())
 
     monkeypatch.setattr(site.database, "begin", unavailable)
     for is_paused in (True, False):

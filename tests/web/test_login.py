@@ -8,6 +8,7 @@ import pytest
 
 from crm_core import audit
 from crm_core.access import FieldRules
+from crm_core.database import DatabaseAway
 from tests.web.site import PASSWORD, SEEDER
 from web.login_limits import PAIR
 from web.sessions import COOKIE, REMEMBERED_S, CannotTell
@@ -189,7 +190,7 @@ async def test_while_the_database_is_away_a_known_person_works_on_and_a_stranger
 
 class _Away:
     def __call__(self) -> _Away:
-        raise ConnectionRefusedError
+        raise DatabaseAway(ConnectionRefusedError())
 
 
 async def test_many_log_ins_at_once_are_all_answered(site: Site) -> None:
