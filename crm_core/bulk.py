@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from crm_core import search_index
+from crm_core.made_up_names import somebody
 from crm_core.names import name_key
 from crm_core.schema import email, party, phone, product
 
@@ -28,45 +29,6 @@ CHUNK = 20_000
 MOST = 100_000_000
 DAY_S = 86_400.0
 _PRODUCT = ("bulk-line", "Line", "One telephone line.")
-_SURNAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾萧田董潘袁蔡蒋"
-_GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超兰霞平刚英华文建国晓东雨欣子涵梓萱浩然思远嘉怡博"
-_FIRST = [
-    "James",
-    "Olivia",
-    "Noah",
-    "Amelia",
-    "George",
-    "Isla",
-    "Arthur",
-    "Ava",
-    "Leo",
-    "Mia",
-    "Harry",
-    "Grace",
-    "Oscar",
-    "Lily",
-    "Henry",
-    "Sophia",
-    "Jack",
-    "Freya",
-]
-_LAST = [
-    "Smith",
-    "Jones",
-    "Taylor",
-    "Brown",
-    "Williams",
-    "Wilson",
-    "Johnson",
-    "Davies",
-    "Patel",
-    "Wright",
-    "Walker",
-    "Thompson",
-    "White",
-    "Hughes",
-    "Green",
-]
 _NOTES = (
     "Router restarted, line stable again.",
     "Explained the pro-rata amount on the first bill.",
@@ -118,12 +80,6 @@ def number_of(place: int) -> str:
     return f"+86199{place:08d}"
 
 
-def _name(rng: random.Random) -> str:
-    if rng.random() < 0.6:
-        return rng.choice(_SURNAMES) + rng.choice(_GIVEN) + (rng.choice(_GIVEN) if rng.random() < 0.7 else "")
-    return f"{rng.choice(_FIRST)} {rng.choice(_LAST)}"
-
-
 def _chunk(
     places: range, first: dict[str, int], callers: int, now: float, rng: random.Random
 ) -> dict[str, list[tuple[Any, ...]]]:
@@ -132,7 +88,7 @@ def _chunk(
     for place in places:
         one = first["party"] + place
         number = number_of(place)
-        name = _name(rng)
+        name = somebody(rng, is_chinese=rng.random() < 0.6)
         created_at = now - rng.random() * 1_500 * DAY_S
         account = f"B-{place}"
         tier = ("", "", "bronze", "silver", "gold")[place % 5]

@@ -46,6 +46,8 @@ metadata = MetaData(
 
 ID = BigInteger().with_variant(Integer(), "sqlite")
 JSON_ = JSON().with_variant(JSONB(), "postgresql")
+MAYBE_JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 # Few rows are; an index over all would tempt the planner to walk the others.
 IS_MERGED = "merged_into IS NOT NULL"
 
@@ -282,9 +284,14 @@ agent = Table(
     Column("pbx", String(40), nullable=False),
     Column("endpoint", String(40), nullable=False),
     Column(
-        "phone_kind", String(8), CheckConstraint("phone_kind IN ('browser', 'desk')", name="phone_kind"), nullable=False
+        "phone_kind",
+        String(8),
+        CheckConstraint("phone_kind IN ('browser', 'desk', 'outside')", name="phone_kind"),
+        nullable=False,
     ),
     Column("may_see_numbers", Boolean, nullable=False, server_default=true()),
+    Column("team", String(40), nullable=False, server_default=""),
+    Column("language", String(20), nullable=False, server_default=""),
     Column("is_active", Boolean, nullable=False, server_default=true()),
     UniqueConstraint("pbx", "endpoint"),
 )
@@ -316,6 +323,23 @@ queue = Table(
     ),
     Column("keeps_objected", Boolean, nullable=False, server_default=false()),
     Column("product", String(40), nullable=False, server_default=""),
+    # What is nested is checked by crm_core.centre and only ever read as a whole.
+    Column("steps", JSON_, nullable=False, server_default="[]"),
+    Column("selection", String(20), nullable=False, server_default="longest_idle"),
+    Column("preferred", String(20), nullable=False, server_default="none"),
+    Column("preferred_patience_s", Integer, nullable=False, server_default="30"),
+    Column("parallel", Integer, nullable=False, server_default="1"),
+    Column("ageing_s", Integer, nullable=False, server_default="60"),
+    Column("hold_recall_s", Integer, nullable=False, server_default="120"),
+    Column("service_level_target", Double, nullable=False, server_default="0.8"),
+    Column("breather_after_s", Integer, nullable=False, server_default="0"),
+    Column("breather_s", Integer, nullable=False, server_default="0"),
+    Column("calendar", String(40), nullable=False, server_default=""),
+    Column("closed_to", String(60), nullable=False, server_default=""),
+    Column("overflows", JSON_, nullable=False, server_default="[]"),
+    Column("comfort", JSON_, nullable=False, server_default="{}"),
+    Column("callback", MAYBE_JSON),
+    Column("emergency_message", String(40), nullable=False, server_default=""),
     Column("is_default", Boolean, nullable=False, server_default=false()),
     Column("is_active", Boolean, nullable=False, server_default=true()),
     Index(
@@ -325,14 +349,6 @@ queue = Table(
         sqlite_where=text("is_default"),
         postgresql_where=text("is_default"),
     ),
-)
-
-queue_skill = Table(
-    "queue_skill",
-    metadata,
-    Column("queue", String(40), ForeignKey("queue.slug"), primary_key=True),
-    Column("skill", String(40), primary_key=True),
-    Column("proficiency", Integer, CheckConstraint("proficiency BETWEEN 1 AND 10", name="proficiency"), nullable=False),
 )
 
 queue_agent = Table(
@@ -350,6 +366,61 @@ dnis_route = Table(
     Column("queue", String(40), ForeignKey("queue.slug"), nullable=False),
     Column("product", String(40), nullable=False, server_default=""),
     Column("language", String(20), nullable=False, server_default=""),
+    Column("menu", String(40), nullable=False, server_default=""),
+)
+
+calendar = Table(
+    "calendar",
+    metadata,
+    Column("slug", String(40), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("zone", String(60), nullable=False),
+    *(Column(day, Text, nullable=False, server_default="") for day in WEEKDAYS),
+    Column("days", JSON_, nullable=False, server_default="{}"),
+)
+
+menu = Table(
+    "menu",
+    metadata,
+    Column("slug", String(40), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("prompt", String(40), nullable=False),
+    Column("options", JSON_, nullable=False, server_default="{}"),
+    Column("otherwise", String(60), nullable=False),
+    Column("timeout_s", Integer, nullable=False, server_default="5"),
+    Column("tries", Integer, nullable=False, server_default="3"),
+    Column("account_digits", Integer, nullable=False, server_default="0"),
+    Column("has_check_digit", Boolean, nullable=False, server_default=false()),
+)
+
+site_rules = Table(
+    "site_rules",
+    metadata,
+    # There is one row at most: without it, everything is as it is anyway.
+    Column("slug", String(40), CheckConstraint("slug = 'site'", name="slug"), primary_key=True),
+    Column("tiers", JSON_, nullable=False, server_default="{}"),
+    Column("most_occupied", Double, nullable=False, server_default="1.0"),
+    Column("is_spying_shown", Boolean, nullable=False, server_default=true()),
+    Column("outside_allowed", JSON_, nullable=False, server_default="[]"),
+    Column("outside_refused", JSON_, nullable=False, server_default="[]"),
+)
+
+# What was configured when and by whom; ``before`` is empty for what is new, ``after`` for what was removed.
+setting_change = Table(
+    "setting_change",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("username", String(40), nullable=False),
+    Column("role", String(40), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("key", String(40), nullable=False),
+    Column("before", MAYBE_JSON),
+    Column("after", MAYBE_JSON),
+    # The change that this one undid.
+    Column("undoes", ID, ForeignKey("setting_change.id")),
+    Index(None, "kind", "key", "id"),
+    sqlite_autoincrement=True,
 )
 
 jurisdiction = Table(
@@ -421,6 +492,7 @@ interaction = Table(
     Column("chosen_by", String(40), nullable=False, server_default=""),
     Column("recording_basis", String(20), nullable=False, server_default=""),
     Column("merged_into", String(100)),
+    Column("path", String(120), nullable=False, server_default=""),
     Index(None, "party_id", "started_at"),
     Index(None, "started_at"),
     Index(None, "queue", "started_at"),
@@ -457,6 +529,11 @@ interaction_decision = Table(
     Column("agent", String(40), primary_key=True),
     Column("rule", String(80), nullable=False),
     Column("passed", JSON_, nullable=False, server_default="[]"),
+    Column("others", JSON_, nullable=False, server_default="[]"),
+    Column("step", Integer, nullable=False, server_default="0"),
+    Column("required", Text, nullable=False, server_default=""),
+    Column("waited_s", Double, nullable=False, server_default="0"),
+    Column("points", Integer, nullable=False, server_default="0"),
 )
 
 recording = Table(
@@ -489,6 +566,41 @@ recording = Table(
         sqlite_where=text("objected_at IS NOT NULL"),
         postgresql_where=text("objected_at IS NOT NULL"),
     ),
+)
+
+# One stay of a caller in one queue.
+interaction_offer = Table(
+    "interaction_offer",
+    metadata,
+    Column("interaction", String(100), primary_key=True),
+    Column("began_at", Double, primary_key=True),
+    Column("queue", String(40), primary_key=True),
+    Column("ended_at", Double),
+    Column("outcome", String(20), nullable=False, server_default=""),
+    Column("went_to", String(80), nullable=False, server_default=""),
+    Index(None, "queue", "began_at"),
+)
+
+# A message that a caller left is work: of a queue, until somebody is done with it.
+voicemail = Table(
+    "voicemail",
+    metadata,
+    Column("file", String(160), primary_key=True),
+    Column("interaction", String(100), nullable=False),
+    Column("queue", String(40), nullable=False),
+    Column("left_at", Double, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("owner", String(40), nullable=False, server_default=""),
+    Column(
+        "state",
+        String(10),
+        CheckConstraint("state IN ('open', 'done')", name="state"),
+        nullable=False,
+        server_default="open",
+    ),
+    Column("done_at", Double),
+    Index(None, "queue", "state", "due_at"),
+    Index(None, "interaction"),
 )
 
 journal_position = Table(

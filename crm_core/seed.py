@@ -1,4 +1,5 @@
-"""A small company to try things with: three queues, eight agents, five hundred customers and their history.
+"""A small company to try things with: three queues that relax what they require, eight agents, five hundred customers
+and their history.
 
 Numbers of British and American customers come from the ranges kept free for fiction; Chinese ones are made up.
 """
@@ -13,8 +14,23 @@ from sqlalchemy import exists, insert, select
 
 from crm_core import centre, interactions, search_index, users
 from crm_core.bulk import number_of, seed_many
-from crm_core.centre import Agent, Disposition, Product, Queue, Reason, Route
+from crm_core.centre import (
+    Agent,
+    Calendar,
+    Callback,
+    Comfort,
+    Disposition,
+    Menu,
+    Overflow,
+    Product,
+    Queue,
+    Reason,
+    Route,
+    SiteRules,
+    Step,
+)
 from crm_core.interactions import InteractionRow, LegRow
+from crm_core.made_up_names import somebody
 from crm_core.names import company_key, name_key
 from crm_core.phones import digits, parse_number
 from crm_core.schema import (
@@ -38,7 +54,7 @@ if TYPE_CHECKING:
     from crm_core.access import Row
     from crm_core.database import Database
 
-__all__ = ["DEMO_USERS", "SHARED_NUMBER", "DemoUser", "demo_callers", "number_of", "seed_demo", "seed_many"]
+__all__ = ["DEMO_USERS", "SHARED_NUMBER", "DemoUser", "number_of", "seed_demo", "seed_many"]
 
 SOURCE = "demo"
 PEOPLE = 460
@@ -97,11 +113,97 @@ PRODUCTS = (
         summaries={"zh-Hans": "工程师四小时内上门。", "zh-Hant": "工程師四小時內到府。"},
     ),
 )
-QUEUES = (
-    Queue(slug="sales", name="Sales", required={"english": 3}, wrap_up_s=30, product="fiber-1000", is_default=True),
-    Queue(slug="support", name="Support", required={"technical": 4}, wrap_up_s=45, priority=5, product="care-plus"),
-    Queue(slug="billing", name="Billing", required={"mandarin": 3}, wrap_up_s=20),
+CALENDARS = (
+    # Somebody may try the demonstration at any hour.
+    Calendar(
+        slug="service",
+        name="Service hours",
+        zone="Asia/Shanghai",
+        monday="00:00-24:00",
+        tuesday="00:00-24:00",
+        wednesday="00:00-24:00",
+        thursday="00:00-24:00",
+        friday="00:00-24:00",
+        saturday="00:00-24:00",
+        sunday="00:00-24:00",
+    ),
+    Calendar(
+        slug="office",
+        name="Office hours",
+        zone="Asia/Shanghai",
+        monday="09:00-12:00 13:00-18:00",
+        tuesday="09:00-12:00 13:00-18:00",
+        wednesday="09:00-12:00 13:00-18:00",
+        thursday="09:00-12:00 13:00-18:00",
+        friday="09:00-12:00 13:00-18:00",
+        # National Day, and the Sunday and Saturday that make up for it.
+        days={f"2026-10-0{day}": "" for day in range(1, 8)}
+        | dict.fromkeys(("2026-09-20", "2026-10-10"), "09:00-17:00"),
+    ),
 )
+QUEUES = (
+    Queue(
+        slug="sales",
+        name="Sales",
+        steps=(
+            Step(after_s=0, text="english >= 5 or mandarin >= 8"),
+            Step(after_s=30, text="english >= 3 or mandarin >= 3"),
+        ),
+        wrap_up_s=30,
+        calendar="service",
+        closed_to="voicemail:sales",
+        overflows=(Overflow(when="no_agents", limit=120, to="voicemail:sales"),),
+        comfort=Comfort(greeting="greeting", message="comfort", every_s=45, says_position=True, callback_after_s=60),
+        callback=Callback(calendar="service", trunk="callfloor-trunk", shown_number="4001"),
+        product="fiber-1000",
+        is_default=True,
+    ),
+    Queue(
+        slug="support",
+        name="Support",
+        steps=(Step(after_s=0, text="technical >= 6"), Step(after_s=20, text="technical >= 4")),
+        selection="best_skilled",
+        preferred="last_agent",
+        preferred_patience_s=20,
+        wrap_up_s=45,
+        breather_s=30,
+        breather_after_s=600,
+        priority=5,
+        calendar="service",
+        closed_to="voicemail:support",
+        overflows=(Overflow(when="waited", limit=600, to="queue:sales"),),
+        comfort=Comfort(message="comfort", every_s=60, says_position=True, says_wait=True, callback_after_s=90),
+        callback=Callback(calendar="service", trunk="callfloor-trunk", shown_number="4002"),
+        product="care-plus",
+    ),
+    Queue(
+        slug="billing",
+        name="Billing",
+        steps=(
+            Step(after_s=0, text="mandarin >= 6"),
+            Step(after_s=60, text='mandarin >= 3 or (language == "en" and english >= 3)'),
+        ),
+        selection="fewest_skills",
+        preferred="owner",
+        preferred_patience_s=15,
+        wrap_up_s=20,
+        calendar="service",
+        closed_to="message:closed",
+        comfort=Comfort(greeting="greeting", message="comfort", every_s=45),
+    ),
+)
+MENUS = (
+    Menu(
+        slug="account",
+        name="Account number",
+        prompt="account",
+        options={"#": "queue:billing", "0": "queue:sales"},
+        otherwise="queue:billing",
+        tries=1,
+        account_digits=6,
+    ),
+)
+SITE = SiteRules(tiers={"platinum": 3, "gold": 2, "silver": 1}, most_occupied=0.95)
 _AGENTS: tuple[tuple[str, str, str, Mapping[str, int], tuple[str, ...]], ...] = (
     ("li.wei", "李伟", "browser", {"mandarin": 10, "english": 7, "technical": 6}, ("sales", "support", "billing")),
     ("sarah.chen", "Sarah Chen", "browser", {"english": 10, "mandarin": 8}, ("sales", "billing")),
@@ -112,18 +214,21 @@ _AGENTS: tuple[tuple[str, str, str, Mapping[str, int], tuple[str, ...]], ...] = 
     ("david.ng", "David Ng", "desk", {"english": 9, "mandarin": 6, "technical": 7}, ("sales", "support", "billing")),
     ("chen.jie", "陈洁", "desk", {"mandarin": 10, "technical": 5}, ("support", "billing")),
 )
+# A supervisor's own phone: no queue's calls come to it, it listens to others'.
+_SEAT = ("grace.lin", "Grace Lin", "browser", {"english": 10}, ())
 DEMO_USERS = (
     *(
         DemoUser(slug, name, "agent", slug, "en" if name.isascii() else "zh-Hans")
         for slug, name, _kind, _skills, _queues in _AGENTS
     ),
-    DemoUser("supervisor", "Grace Lin", "supervisor", None, "en"),
+    DemoUser("supervisor", "Grace Lin", "supervisor", "grace.lin", "en"),
     DemoUser("administrator", "Administrator", "administrator", None, "en"),
 )
 ROUTES = (
     Route(dnis="4001", queue="sales", product="fiber-1000", language="en"),
     Route(dnis="4002", queue="support", product="care-plus"),
     Route(dnis="4003", queue="billing", language="zh"),
+    Route(dnis="4004", queue="billing", language="en", menu="account"),
 )
 REASONS = tuple(
     Reason(code=code, labels={"en": en, "zh-Hans": hans, "zh-Hant": hant}, position=place)
@@ -201,106 +306,6 @@ _NOTES: Mapping[str, Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         ),
     },
 }
-_FIRST = [
-    "James",
-    "Olivia",
-    "Noah",
-    "Amelia",
-    "George",
-    "Isla",
-    "Arthur",
-    "Ava",
-    "Leo",
-    "Mia",
-    "Harry",
-    "Grace",
-    "Oscar",
-    "Lily",
-    "Henry",
-    "Sophia",
-    "Jack",
-    "Freya",
-    "Charlie",
-    "Emily",
-    "Thomas",
-    "Ella",
-    "Jacob",
-    "Rosie",
-    "William",
-    "Hannah",
-    "Lucas",
-    "Priya",
-    "Omar",
-    "Fatima",
-    "Diego",
-    "Elena",
-]
-_LAST = [
-    "Smith",
-    "Jones",
-    "Taylor",
-    "Brown",
-    "Williams",
-    "Wilson",
-    "Johnson",
-    "Davies",
-    "Patel",
-    "Wright",
-    "Walker",
-    "Thompson",
-    "White",
-    "Hughes",
-    "Edwards",
-    "Green",
-    "Hall",
-    "Wood",
-    "Harris",
-    "Clarke",
-    "Jackson",
-    "Turner",
-    "Hill",
-    "Cooper",
-    "Ward",
-    "Murphy",
-    "Kelly",
-    "García",
-    "Nowak",
-    "Schmidt",
-]
-_SURNAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐"
-_GIVEN = [
-    "伟",
-    "芳",
-    "秀英",
-    "敏",
-    "静",
-    "丽",
-    "强",
-    "磊",
-    "军",
-    "洋",
-    "勇",
-    "艳",
-    "杰",
-    "娟",
-    "涛",
-    "明",
-    "超",
-    "秀兰",
-    "霞",
-    "平",
-    "刚",
-    "桂英",
-    "建国",
-    "晓东",
-    "雨欣",
-    "子涵",
-    "梓萱",
-    "浩然",
-    "思远",
-    "嘉怡",
-    "文博",
-]
 _COMPANIES = [
     "Northgate Bakery",
     "Harbour Logistics",
@@ -400,29 +405,17 @@ async def seed_demo(
     return True
 
 
-async def demo_callers(connection: AsyncConnection, limit: int) -> list[str]:
-    """Numbers of customers of the small company, to call from: E.164, the same ones each time."""
-    rows = await connection.scalars(
-        select(phone.c.e164)
-        .select_from(
-            phone.join(party_phone, party_phone.c.phone_id == phone.c.id).join(
-                party, party.c.id == party_phone.c.party_id
-            )
-        )
-        .where(party.c.ext_source == SOURCE, party.c.kind == "person")
-        .distinct()
-        .order_by(phone.c.e164)
-        .limit(limit)
-    )
-    return list(rows)
-
-
 async def _put_centre(connection: AsyncConnection, pbx: str) -> None:
     for product in PRODUCTS:
         await centre.put_product(connection, product)
+    for calendar in CALENDARS:
+        await centre.put_calendar(connection, calendar)
     for queue in QUEUES:
         await centre.put_queue(connection, queue)
-    for place, (slug, name, kind, skills, queues) in enumerate(_AGENTS, start=1):
+    for menu in MENUS:
+        await centre.put_menu(connection, menu)
+    await centre.put_site_rules(connection, SITE)
+    for place, (slug, name, kind, skills, queues) in enumerate((*_AGENTS, _SEAT), start=1):
         await centre.put_agent(
             connection,
             Agent(
@@ -431,6 +424,7 @@ async def _put_centre(connection: AsyncConnection, pbx: str) -> None:
                 pbx=pbx,
                 endpoint=f"agent{place}",
                 phone_kind=kind,
+                team="north" if place <= 4 else "south",
                 skills=skills,
                 queues=queues,
             ),
@@ -469,8 +463,7 @@ async def _put_customers(connection: AsyncConnection, now: float, rng: random.Ra
     ]
     while len(names) < ORGANISATIONS + PEOPLE:
         is_chinese = rng.random() < 0.55
-        made = rng.choice(_SURNAMES) + rng.choice(_GIVEN) if is_chinese else f"{rng.choice(_FIRST)} {rng.choice(_LAST)}"
-        names.append(("person", made, is_chinese))
+        names.append(("person", somebody(rng, is_chinese=is_chinese), is_chinese))
     agents = [slug for slug, *_ in _AGENTS]
     parties: list[Row] = []
     for place, (kind, name, is_chinese) in enumerate(names):

@@ -1,17 +1,20 @@
 """The page where an administrator says how calls are recorded: a policy for each queue, and rules for the callers of
-countries and regions. Every change is written to the audit and holds at once, in the dialplan too."""
+countries and regions. Every change is kept in the history and the audit and holds at once, in the dialplan too."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from crm_core import audit, centre
+from crm_core import centre, configuring
+from cti.plans import faults
 from web import schemas
+from web.configuration import by
+from web.problems import not_found
 from web.site import redirect
 
 if TYPE_CHECKING:
     from aiohttp import web
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from web.asking import Ask
 
@@ -84,50 +87,22 @@ async def rule_removal_form(ask: Ask, *, body: schemas.RecordingRuleRemovalForm)
 async def _set_queue(ask: Ask, queue: str, recording: str, *, keeps_objected: bool) -> None:
     async with ask.services.database.begin() as connection:
         was = next((one for one in (await centre.load_centre(connection)).queues if one.slug == queue), None)
-        await centre.set_recording(connection, queue, recording=recording, keeps_objected=keeps_objected)
-        if was is not None:
-            detail: dict[str, tuple[object, object]] = {
-                "recording": (was.recording, recording),
-                "keeps_objected": (was.keeps_objected, keeps_objected),
-            }
-            changed = {field: list(pair) for field, pair in detail.items() if pair[0] != pair[1]}
-            if changed:
-                await _note(ask, connection, "change", "queue", queue, changed)
+        if was is None:
+            raise not_found()
+        wanted = replace(was, recording=recording, keeps_objected=keeps_objected)
+        await configuring.change(connection, by(ask), wanted, checker=faults)
     await ask.services.settings.configured()
 
 
 async def _set_rule(ask: Ask, digits: str, policy: str, citation: str) -> None:
+    rule = centre.Jurisdiction(digits=digits, policy=policy, citation=citation)
     async with ask.services.database.begin() as connection:
-        rules = (await centre.load_centre(connection)).jurisdictions
-        was = next((one for one in rules if one.digits == digits), None)
-        await centre.put_jurisdiction(connection, centre.Jurisdiction(digits=digits, policy=policy, citation=citation))
-        detail = {
-            "policy": [was.policy if was is not None else None, policy],
-            "citation": [was.citation if was is not None else None, citation.strip()],
-        }
-        await _note(ask, connection, "change", "jurisdiction", digits, detail)
+        await configuring.change(connection, by(ask), rule, checker=faults)
     await ask.services.settings.configured()
 
 
 async def _remove_rule(ask: Ask, digits: str) -> None:
     async with ask.services.database.begin() as connection:
-        if await centre.remove_jurisdiction(connection, digits):
-            await _note(ask, connection, "remove", "jurisdiction", digits, {})
+        if any(one.digits == digits for one in (await centre.load_centre(connection)).jurisdictions):
+            await configuring.remove(connection, by(ask), "jurisdiction", digits, checker=faults)
     await ask.services.settings.configured()
-
-
-async def _note(
-    ask: Ask, connection: AsyncConnection, action: str, kind: str, key: str, detail: dict[str, Any]
-) -> None:
-    await audit.write(
-        connection,
-        at=ask.now,
-        user=ask.user.username,
-        role=ask.user.role,
-        action=action,
-        object=kind,
-        object_id=key,
-        detail=detail,
-        ip=ask.address,
-        session=ask.user.id,
-    )

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from crm_core import centre, customers, seed, users
+from crm_core import centre, configuring, customers, seed, users
 from crm_core.access import FieldRules, Reader
 from crm_core.schema import interaction, metadata, party
+from cti.plans import faults
+from cti.routing.expression import parse
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,15 +34,15 @@ async def test_the_small_company_is_whole_and_a_second_call_changes_nothing(data
     async with database.read() as connection:
         before = await counts(connection)
         loaded = await centre.load_centre(connection)
-        assert [len(loaded.queues), len(loaded.agents), len(loaded.routes)] == [3, 8, 3]
+        assert [len(loaded.queues), len(loaded.agents), len(loaded.routes)] == [3, 9, 4]
         assert {one.phone_kind for one in loaded.agents if one.endpoint in {"agent1", "agent2"}} == {"browser"}
         assert loaded.default_queue == "sales"
+        assert [*configuring.references(loaded), *faults(loaded)] == []
         for queue in loaded.queues:
             qualified = [
                 one
                 for one in loaded.agents
-                if queue.slug in one.queues
-                and all(one.skills.get(skill, 0) >= level for skill, level in queue.required.items())
+                if queue.slug in one.queues and parse(queue.steps[0].text).meets(one.skills, {})
             ]
             assert len(qualified) >= 3, queue.slug
         assert before["party"] == 500
@@ -65,7 +67,7 @@ async def test_the_small_company_is_whole_and_a_second_call_changes_nothing(data
 
 async def its_customers_are_found_when_they_call(database: Database) -> None:
     async with database.read() as connection:
-        for number in await seed.demo_callers(connection, 40):
+        for number in await customers.some_numbers(connection, 40):
             found = await customers.find_callers(connection, account="", ani=number, default_region="CN")
             assert found.how == "number", number
             shown = await customers.cards(connection, READER, found.parties, RULES)
