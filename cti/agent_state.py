@@ -17,6 +17,7 @@ never of a person's or a PBX's (``cti.inbound`` turns what comes from outside in
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -96,8 +97,46 @@ BUSY = (_S.RESERVED, _S.ON_CALL, _S.WRAP_UP)
 """States that belong to an interaction."""
 
 
+HOUR_S = 3600.0
+LEAST_STAFFED_S = 900.0
+"""Who has been ready or busy for less than this counts as having been so for this long: nobody is worn out by one
+call."""
+
+
 class IllegalMove(CallfloorError):
     """The table has no such move from this state."""
+
+
+@dataclass(slots=True)
+class Workload:
+    """How busy an agent was over about the last hour. Both are seconds, and fade: what lies an hour back counts 37 %.
+
+    ``busy_s``: RESERVED, ON_CALL or WRAP_UP; ``staffed_s``: these, or AVAILABLE. A break is neither."""
+
+    busy_s: float = 0.0
+    staffed_s: float = 0.0
+    at: float = 0.0
+
+    def add(self, state: AgentState, now: float) -> None:
+        """The time until ``now`` was spent in ``state``."""
+        if now > self.at:
+            self.busy_s, self.staffed_s = self._at(now, state)
+            self.at = now
+
+    def share(self, state: AgentState, now: float) -> float:
+        """How busy, 0 to 1, if the time until ``now`` was spent in ``state``."""
+        busy_s, staffed_s = self._at(now, state)
+        return busy_s / max(staffed_s, LEAST_STAFFED_S)
+
+    def _at(self, now: float, state: AgentState) -> tuple[float, float]:
+        kept = math.exp(min(0.0, self.at - now) / HOUR_S)
+        gained_s = HOUR_S * (1.0 - kept)
+        is_busy = state in BUSY
+        is_staffed = is_busy or state is AgentState.AVAILABLE
+        return (
+            self.busy_s * kept + (gained_s if is_busy else 0.0),
+            self.staffed_s * kept + (gained_s if is_staffed else 0.0),
+        )
 
 
 @dataclass(slots=True)
@@ -122,6 +161,11 @@ class Agent:
     is_phone_reachable: bool = False
     legs: set[LegId] = field(default_factory=set)
     came_from: tuple[AgentState, str] = (AgentState.LOGGED_OUT, "")
+    workload: Workload = field(default_factory=Workload)
+
+    def occupancy(self, now: float) -> float:
+        """How busy this agent was over about the last hour, 0 to 1."""
+        return self.workload.share(self.state, now)
 
     def may(self, move: Move) -> bool:
         """Whether the table has this move from the present state."""
@@ -142,6 +186,7 @@ class Agent:
         except KeyError:
             raise IllegalMove(f"{self.id}: no {move} from {self.state}") from None
         was = self.state
+        self.workload.add(was, now)
         if move in (Move.RESERVE, Move.JOIN) and was not in (AgentState.RESERVED, AgentState.ON_CALL):
             self.came_from = (was, self.reason) if was is not AgentState.WRAP_UP else (AgentState.AVAILABLE, "")
             if was is AgentState.WRAP_UP and self.next_state is not None:

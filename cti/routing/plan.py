@@ -5,6 +5,7 @@ Immutable; a change is a new plan (``PlanChanged``). Made by ``cti.daemon`` from
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -56,6 +57,8 @@ class AgentPlan:
     queues: tuple[QueueId, ...] = ()
     may_see_numbers: bool = True
     team: str = ""
+    language: str = ""
+    """What a phone outside is asked in whether its owner takes the call; empty: the PBX's own."""
 
 
 class Selection(StrEnum):
@@ -130,26 +133,34 @@ class Comfort:
 
 @dataclass(frozen=True, slots=True)
 class CallbackPlan:
-    """How places kept for callers are called back. ``calendar``: when it is allowed, empty: always."""
+    """How places kept for callers are called back. ``calendar``: when it is allowed, empty: always. ``trunk``: the
+    PJSIP endpoint to call through; without one nobody is called back. ``prefixes``: how numbers begin (without ``+``
+    and ``00``) that may be called; empty: only the number that the caller calls from, and none that is typed."""
 
     calendar: str = ""
     expires_s: int = 4 * 3600
     trunk: str = ""
     shown_number: str = ""
     ring_s: int = 30
+    prefixes: tuple[str, ...] = ()
+
+
+HOLD_RECALL_S = 120
+"""After so long an agent is reminded of a caller on hold, where a queue says nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePlan:
-    """One queue. ``steps``: what is required, by the time waited; ``priority``: points; ``ageing_s``: a caller gains a
-    point for every so many seconds waited, 0: never. ``parallel``: how many phones ring at once for one caller, 0: all
-    that are free. ``breather_s`` is added to the wrap-up after a talk of at least ``breather_after_s``. ``calendar``:
-    when it is open, empty: always; ``closed_to``: where callers go then. ``emergency_message``: a prompt that every
-    caller is played before anything else. Times in seconds."""
+    """One queue. ``steps``: what is required, by the time waited; ``priority``: points; ``ageing_s``: a point is worth
+    so many seconds of waiting. 0: who has points goes before all others however long they wait, and those may starve.
+    ``parallel``: how many phones ring at once for one caller, 0: all that are free. ``breather_s`` is added to the
+    wrap-up after a talk of at least ``breather_after_s``. ``calendar``: when it is open, empty: always; ``closed_to``:
+    where callers go then. ``emergency_message``: a prompt that every caller is played before anything else.
+    ``hold_recall_s``: an agent who keeps a caller on hold is reminded that often, 0: never. Times in seconds."""
 
     id: QueueId
     name: str
-    required: Mapping[str, int] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
     ring_timeout_s: int = 20
     wrap_up_s: int = 30
     service_level_s: int = 20
@@ -157,12 +168,11 @@ class QueuePlan:
     priority: int = 0
     recording: RecordingPolicy = RecordingPolicy.ANNOUNCED
     product: str = ""
-    steps: tuple[Step, ...] = ()
     selection: Selection = Selection.LONGEST_IDLE
     preferred: Preferred = Preferred.NONE
     preferred_patience_s: int = 30
     parallel: int = 1
-    ageing_s: int = 0
+    ageing_s: int = 60
     service_level_target: float = 0.8
     breather_after_s: int = 0
     breather_s: int = 0
@@ -172,6 +182,7 @@ class QueuePlan:
     comfort: Comfort = Comfort()
     callback: CallbackPlan | None = None
     emergency_message: str = ""
+    hold_recall_s: int = HOLD_RECALL_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +229,25 @@ class DnisRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """Which numbers outside a caller may be handed on to. ``allowed``: leading digits (or ``+`` and digits), none:
+    nowhere; ``refused``: the same, for what lies within. The longest beginning that fits counts."""
+
+    allowed: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+    def allows(self, number: str) -> bool:
+        """Whether ``number`` (an optional ``+`` and digits, anything else is none) may be called."""
+        if re.fullmatch(r"\+?[0-9]{2,20}", number) is None:
+            return False
+
+        def longest(beginnings: tuple[str, ...]) -> int:
+            return max((len(one) for one in beginnings if one and number.startswith(one)), default=0)
+
+        return longest(self.allowed) > longest(self.refused)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The whole configured centre."""
 
@@ -235,6 +265,7 @@ class Plan:
     """Occupancy (0–1, over the last hour) above which an agent gets a breather; 1: never."""
     is_spying_shown: bool = True
     """Whether agents see who listens to their call."""
+    outside: Outside = Outside()
 
     def owner_of(self, pbx: PbxId, endpoint: str) -> AgentId | None:
         """The agent whose phone is ``endpoint`` on ``pbx``."""

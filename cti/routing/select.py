@@ -1,25 +1,36 @@
-"""Who gets whom: pure policies. Each early return is one sentence of policy.
+"""Whom a caller gets, of those who could take the call now: pure policies, and why it was not somebody else.
 
-Agents are weighed for one caller of one queue; the one that is free, qualified and has been idle longest is taken.
-Every other candidate comes back with the reason why not, as a stable code plus what completes the sentence.
+Reasons why an agent was passed over, and what ``Passed.detail`` means there:
+
+* of the state: ``logged_out``; ``not_ready`` (the reason); ``on_call`` and ``reserved`` (the interaction); ``wrap_up``
+  (seconds left); ``desk_stale`` (why: ``gone``, ``silent``, ``asleep``, ``no_phone``, ``no_microphone``);
+  ``phone_unreachable``; ``phone_in_use``;
+* of the requirement: ``skill_missing``, ``skill_too_low``, ``skill_too_high``, ``skill_unwanted``, ``none_of``,
+  ``call_unknown``, ``call_differs`` (see ``cti.routing.expression.Shortfall``);
+* could have been taken, but somebody else went first: ``less_idle`` (seconds idle, those of the one taken:
+  ``50 < 80``); ``less_skilled`` (sums of the proficiencies asked for: ``5 < 8``); ``more_occupied`` (percent:
+  ``83 > 41``); ``more_skills`` (numbers of skills: ``5 > 2``); ``later_in_turn``; ``not_drawn``; ``resting`` (percent
+  of the last hour busy: a breather while somebody else can take the call).
+
+An entry without an agent counts all others of its reason (``detail``: how many); there ``unqualified`` stands for every
+reason of the requirement.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from cti.agent_state import Agent
 from cti.events import AgentState, Passed
-from cti.ids import AgentId
-from cti.routing.plan import AgentPlan, QueuePlan
+from cti.ids import AgentId, InteractionId
+from cti.routing.expression import Requirement
+from cti.routing.plan import AgentPlan, Selection
 
 MOST_PASSED = 20
 """A decision names that many candidates; the rest are counted by reason."""
-
-RULE_LONGEST_IDLE = "longest_idle"
 
 CODE_OF_STATE = {
     AgentState.LOGGED_OUT: "logged_out",
@@ -33,11 +44,23 @@ CODE_OF_STATE = {
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The agent taken (None: nobody) and why the others were not."""
+    """Who is to be rung, best first (empty: nobody), and why the others are not. ``rule``: a ``Selection``, or
+    ``named_agent`` (a transfer), ``picked`` (by a supervisor), ``preferred_owner``, ``preferred_last_agent``,
+    ``returning`` (the agent whose phone was lost), ``no_queue``. ``step``: index of the queue's step that counts now,
+    ``required``: its text. ``points``: of priority, without the waiting."""
 
-    agent: AgentId | None
+    agents: tuple[AgentId, ...]
     rule: str
-    passed: tuple[Passed, ...]
+    passed: tuple[Passed, ...] = ()
+    step: int = 0
+    required: str = ""
+    waited_s: float = 0.0
+    points: int = 0
+
+    @property
+    def agent(self) -> AgentId | None:
+        """The best."""
+        return self.agents[0] if self.agents else None
 
 
 def may_ring(agent: Agent) -> bool:
@@ -50,79 +73,133 @@ def is_free(agent: Agent) -> bool:
     return agent.state is AgentState.AVAILABLE and may_ring(agent)
 
 
-def why_not(agent: Agent, plan: AgentPlan, queue: QueuePlan | None, *, now: float) -> Passed | None:
-    """Why this agent can't take a caller of this queue now; None if it can."""
-    if queue is not None:
-        for skill, least in queue.required.items():
-            held = plan.skills.get(skill)
-            if held is None:
-                return Passed(agent.id, "skill_missing", skill)
-            if held < least:
-                return Passed(agent.id, "skill_too_low", f"{skill} {held} < {least}")
-    if agent.state is AgentState.LOGGED_OUT:
-        return Passed(agent.id, "logged_out")
-    if agent.state is AgentState.NOT_READY:
-        return Passed(agent.id, "not_ready", agent.reason)
-    if agent.state is AgentState.ON_CALL:
-        return Passed(agent.id, "on_call", str(agent.interaction or ""))
-    if agent.state is AgentState.RESERVED:
-        return Passed(agent.id, "reserved", str(agent.interaction or ""))
-    if agent.state is AgentState.WRAP_UP:
-        left_s = max(0.0, (agent.until or now) - now)
-        return Passed(agent.id, "wrap_up", f"{left_s:.0f}")
+def condition(agent: Agent) -> str:
+    """The code of what keeps this agent from being rung now, whoever calls; empty: nothing."""
+    if agent.state is not AgentState.AVAILABLE:
+        return CODE_OF_STATE[agent.state]
     if may_ring(agent):
-        return None
+        return ""
     if not agent.is_desk_fresh:
-        return Passed(agent.id, "desk_stale", agent.desk_why)
-    if not agent.is_phone_reachable:
-        return Passed(agent.id, "phone_unreachable")
-    return Passed(agent.id, "phone_in_use")
+        return "desk_stale"
+    return "phone_in_use" if agent.is_phone_reachable else "phone_unreachable"
 
 
-def choose(
-    queue: QueuePlan | None,
-    candidates: Iterable[tuple[Agent, AgentPlan]],
+def why_not(
+    agent: Agent,
+    plan: AgentPlan,
+    required: Requirement | None,
     *,
     now: float,
-) -> Choice:
-    """Take the longest idle among those who can; ties break by id."""
-    passed: list[Passed] = []
-    unnamed: list[str] = []
-    able: list[Agent] = []
-    required = tuple(queue.required.items()) if queue is not None else ()
-    for agent, plan in candidates:
-        is_named = len(passed) < MOST_PASSED
-        if agent.state is not AgentState.AVAILABLE and not is_named:
-            unnamed.append(CODE_OF_STATE[agent.state])
-            continue
-        if agent.state is AgentState.AVAILABLE and may_ring(agent):
-            skills = plan.skills
-            for skill, least in required:
-                if skills.get(skill, -1) < least:
-                    break
-            else:
-                # Most of a big queue: nothing more to ask.
-                able.append(agent)
-                continue
-        reason = why_not(agent, plan, queue, now=now)
-        if reason is None:
-            able.append(agent)
-        elif is_named:
-            passed.append(reason)
-        else:
-            unnamed.append(reason.reason)
-    counts = Counter(unnamed)
-    taken = min(able, key=_longest_idle, default=None)
-    if taken is not None:
-        idle_s = f"{now - taken.idle_since:.0f}"
-        room = max(0, MOST_PASSED - len(passed))
-        named = list(islice((agent for agent in able if agent is not taken), room))
-        passed.extend(Passed(agent.id, "less_idle", f"{now - agent.idle_since:.0f} < {idle_s}") for agent in named)
-        if len(able) - 1 > len(named):
-            counts["less_idle"] = len(able) - 1 - len(named)
-    passed.extend(Passed(AgentId(""), code, str(count)) for code, count in sorted(counts.items()))
-    return Choice(taken.id if taken is not None else None, RULE_LONGEST_IDLE, tuple(passed))
+    variables: Mapping[str, str] | None = None,
+) -> Passed | None:
+    """Why this agent can't take a caller who requires this now; None if it can. ``variables``: of the call."""
+    shortfall = required.why_not(plan.skills, variables or {}) if required is not None else None
+    if shortfall is not None:
+        return Passed(agent.id, shortfall.reason, shortfall.detail)
+    code = condition(agent)
+    match code:
+        case "":
+            return None
+        case "not_ready":
+            return Passed(agent.id, code, agent.reason)
+        case "on_call" | "reserved":
+            return Passed(agent.id, code, str(agent.interaction or ""))
+        case "wrap_up":
+            return Passed(agent.id, code, f"{max(0.0, (agent.until or now) - now):.0f}")
+        case "desk_stale":
+            return Passed(agent.id, code, agent.desk_why)
+        case _:
+            return Passed(agent.id, code)
 
 
-def _longest_idle(agent: Agent) -> tuple[float, AgentId]:
-    return agent.idle_since, agent.id
+# ── the policies ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Somebody who can take the call. ``place``: among all agents of the plan, from 0."""
+
+    agent: Agent
+    plan: AgentPlan
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What a policy may look at beside the candidates. ``last_place``: of the agent whom the queue took last, -1 if
+    there was none."""
+
+    interaction: InteractionId
+    skills: frozenset[str]
+    last_place: int
+    now: float
+
+
+def in_order(selection: Selection, candidates: Sequence[Candidate], occasion: Occasion) -> list[Candidate]:
+    """The candidates, best first. Ties break by longest idle, then by id, so that a replay agrees."""
+    now = occasion.now
+    match selection:
+        case Selection.LONGEST_IDLE:
+            return sorted(candidates, key=_idle)
+        case Selection.BEST_SKILLED:
+            return sorted(candidates, key=lambda one: (-_skill(one, occasion), *_idle(one)))
+        case Selection.LEAST_OCCUPIED:
+            return sorted(candidates, key=lambda one: (round(one.agent.occupancy(now), 3), *_idle(one)))
+        case Selection.FEWEST_SKILLS:
+            return sorted(candidates, key=lambda one: (len(one.plan.skills), *_idle(one)))
+        case Selection.ROUND_ROBIN:
+            return sorted(candidates, key=lambda one: (one.place <= occasion.last_place, one.place))
+        case Selection.WEIGHTED_RANDOM:
+            return sorted(candidates, key=lambda one: (_draw(one, occasion), *_idle(one)))
+
+
+def passed_for(selection: Selection, one: Candidate, best: Candidate, occasion: Occasion) -> Passed:
+    """Why ``one`` stood behind ``best``."""
+    now = occasion.now
+    match selection:
+        case Selection.BEST_SKILLED if _skill(one, occasion) != _skill(best, occasion):
+            return Passed(one.agent.id, "less_skilled", f"{_skill(one, occasion)} < {_skill(best, occasion)}")
+        case Selection.LEAST_OCCUPIED if percent(one.agent, now) != percent(best.agent, now):
+            return Passed(one.agent.id, "more_occupied", f"{percent(one.agent, now)} > {percent(best.agent, now)}")
+        case Selection.FEWEST_SKILLS if len(one.plan.skills) != len(best.plan.skills):
+            return Passed(one.agent.id, "more_skills", f"{len(one.plan.skills)} > {len(best.plan.skills)}")
+        case Selection.ROUND_ROBIN:
+            return Passed(one.agent.id, "later_in_turn")
+        case Selection.WEIGHTED_RANDOM:
+            return Passed(one.agent.id, "not_drawn")
+        case _:
+            return Passed(
+                one.agent.id, "less_idle", f"{now - one.agent.idle_since:.0f} < {now - best.agent.idle_since:.0f}"
+            )
+
+
+CODE_OF_SELECTION = {
+    Selection.LONGEST_IDLE: "less_idle",
+    Selection.BEST_SKILLED: "less_skilled",
+    Selection.LEAST_OCCUPIED: "more_occupied",
+    Selection.FEWEST_SKILLS: "more_skills",
+    Selection.ROUND_ROBIN: "later_in_turn",
+    Selection.WEIGHTED_RANDOM: "not_drawn",
+}
+"""What those are counted as who stood behind and are not named."""
+
+
+def percent(agent: Agent, now: float) -> int:
+    """How much of about the last hour the agent was busy."""
+    return round(100 * agent.occupancy(now))
+
+
+def _idle(one: Candidate) -> tuple[float, AgentId]:
+    return one.agent.idle_since, one.agent.id
+
+
+def _skill(one: Candidate, occasion: Occasion) -> int:
+    return sum(one.plan.skills.get(skill, 0) for skill in occasion.skills)
+
+
+def _draw(one: Candidate, occasion: Occasion) -> float:
+    """A lot whose smallest wins with a probability in proportion to the weight (the skill asked for, at least 1). Drawn
+    from the names of caller and agent: the same day gives the same lots."""
+    digest = hashlib.blake2b(f"{occasion.interaction} {one.agent.id}".encode(), digest_size=7).digest()
+    share = (int.from_bytes(digest, "big") + 1) / (2**56 + 1)
+    return -math.log(share) / max(1, _skill(one, occasion))

@@ -1,41 +1,94 @@
-"""Who gets whom, and why the others not."""
+"""Who of those who can take a call gets it, and what the others are told."""
 
 from __future__ import annotations
 
+from collections import Counter
+
+import pytest
+
 from cti.agent_state import Agent, Move
-from cti.ids import AgentId
-from cti.routing.plan import AgentPlan, QueuePlan
-from cti.routing.select import MOST_PASSED, choose
+from cti.events import Passed
+from cti.ids import AgentId, InteractionId
+from cti.routing.expression import parse
+from cti.routing.plan import AgentPlan, Selection
+from cti.routing.select import Candidate, Occasion, in_order, passed_for, why_not
 from tests.core.plans import SALES, phone
 
-QUEUE = QueuePlan(SALES, "Sales", {"english": 5})
 
-
-def ready(name: str, idle_since: float, english: int | None = 5) -> tuple[Agent, AgentPlan]:
+def ready(name: str, idle_since: float, **skills: int) -> tuple[Agent, AgentPlan]:
     agent = Agent(AgentId(name), is_desk_fresh=True, is_phone_reachable=True)
     agent.move(Move.LOG_IN, now=idle_since)
     agent.move(Move.BE_AVAILABLE, now=idle_since)
-    skills = {} if english is None else {"english": english}
     return agent, AgentPlan(AgentId(name), name, phone(name), skills, (SALES,))
 
 
-def test_the_longest_idle_is_taken_and_the_other_told_why_not() -> None:
-    choice = choose(QUEUE, [ready("ann", 50.0), ready("li", 20.0)], now=100.0)
-    assert choice.agent == "li"
-    assert [(one.agent, one.reason, one.detail) for one in choice.passed] == [("ann", "less_idle", "50 < 80")]
+def occasion(interaction: str = "pbx1-1", last_place: int = -1) -> Occasion:
+    return Occasion(InteractionId(interaction), frozenset({"english"}), last_place, 5000.0)
 
 
-def test_two_equally_idle_are_ordered_by_id_so_that_a_replay_agrees() -> None:
-    assert choose(QUEUE, [ready("li", 20.0), ready("ann", 20.0)], now=30.0).agent == "ann"
+def order(selection: Selection, *crowd: tuple[Agent, AgentPlan], last_place: int = -1) -> list[str]:
+    candidates = [Candidate(agent, plan, place) for place, (agent, plan) in enumerate(crowd)]
+    return [one.agent.id for one in in_order(selection, candidates, occasion(last_place=last_place))]
+
+
+ANN, LI, BO = ready("ann", 50.0, english=5), ready("li", 20.0, english=8, german=3), ready("bo", 20.0, english=5)
+
+
+def test_the_longest_idle_goes_first_and_of_two_the_one_whose_id_does_so_that_a_replay_agrees() -> None:
+    assert order(Selection.LONGEST_IDLE, ANN, LI, BO) == ["bo", "li", "ann"]
+
+
+def test_the_best_skilled_goes_first_then_the_longest_idle() -> None:
+    assert order(Selection.BEST_SKILLED, ANN, LI, BO) == ["li", "bo", "ann"]
+
+
+def test_the_versatile_are_kept_free() -> None:
+    assert order(Selection.FEWEST_SKILLS, ANN, LI, BO) == ["bo", "ann", "li"]
+
+
+def test_a_round_goes_on_behind_whom_it_reached_last() -> None:
+    assert order(Selection.ROUND_ROBIN, ANN, LI, BO) == ["ann", "li", "bo"]
+    assert order(Selection.ROUND_ROBIN, ANN, LI, BO, last_place=0) == ["li", "bo", "ann"]
+
+
+def test_the_least_occupied_of_the_last_hour_goes_first() -> None:
+    busy, rested = ready("busy", 0.0), ready("rested", 0.0)
+    for agent, talk_s in ((busy[0], 2000.0), (rested[0], 500.0)):
+        agent.move(Move.RESERVE, now=1000.0)
+        agent.move(Move.JOIN, now=1000.0)
+        agent.move(Move.LEAVE_FREE, now=1000.0 + talk_s)
+    assert order(Selection.LEAST_OCCUPIED, busy, rested) == ["rested", "busy"]
+    passed = passed_for(Selection.LEAST_OCCUPIED, Candidate(*busy, place=0), Candidate(*rested, place=1), occasion())
+    assert (passed.reason, passed.detail) == ("more_occupied", "33 > 7")
+
+
+def test_a_break_is_no_work_and_one_call_wears_nobody_out() -> None:
+    agent, _ = ready("ann", 0.0)
+    agent.move(Move.RESERVE, now=0.0)
+    agent.move(Move.JOIN, now=0.0)
+    agent.move(Move.LEAVE_FREE, now=90.0)
+    assert agent.occupancy(90.0) == pytest.approx(0.1, abs=0.01)
+    agent.move(Move.BE_NOT_READY, now=90.0)
+    assert agent.occupancy(90.0 + 1800.0) < 0.1
+
+
+def test_lots_fall_by_weight_and_the_same_caller_draws_the_same() -> None:
+    strong, weak = ready("strong", 1.0, english=9), ready("weak", 1.0, english=3)
+    candidates = [Candidate(*strong, place=0), Candidate(*weak, place=1)]
+    drawn = [
+        in_order(Selection.WEIGHTED_RANDOM, candidates, occasion(f"pbx1-{number}"))[0].agent.id
+        for number in range(2000)
+    ]
+    assert 1400 < Counter(drawn)[AgentId("strong")] < 1600
+    assert drawn[7] == in_order(Selection.WEIGHTED_RANDOM, candidates[::-1], occasion("pbx1-7"))[0].agent.id
 
 
 def test_a_missing_skill_is_not_the_same_as_a_low_one() -> None:
-    choice = choose(QUEUE, [ready("ann", 1.0, english=4), ready("bo", 1.0, english=None)], now=2.0)
-    assert choice.agent is None
-    assert {(one.agent, one.reason, one.detail) for one in choice.passed} == {
-        ("ann", "skill_too_low", "english 4 < 5"),
-        ("bo", "skill_missing", "english"),
-    }
+    required = parse("english >= 5")
+    assert why_not(*ready("ann", 1.0, english=4), required, now=2.0) == Passed(
+        AgentId("ann"), "skill_too_low", "english 4 >= 5"
+    )
+    assert why_not(*ready("bo", 1.0), required, now=2.0) == Passed(AgentId("bo"), "skill_missing", "english")
 
 
 def test_an_agent_whose_page_sleeps_or_whose_phone_is_gone_or_in_use_is_passed_over() -> None:
@@ -43,17 +96,9 @@ def test_an_agent_whose_page_sleeps_or_whose_phone_is_gone_or_in_use_is_passed_o
     asleep[0].is_desk_fresh, asleep[0].desk_why = False, "asleep"
     gone[0].is_phone_reachable = False
     busy[0].legs.add("pbx1/9")  # type: ignore[arg-type]
-    choice = choose(QUEUE, [asleep, gone, busy], now=2.0)
-    assert [(one.agent, one.reason) for one in choice.passed] == [
-        ("a", "desk_stale"),
-        ("b", "phone_unreachable"),
-        ("c", "phone_in_use"),
+    found = [why_not(*one, None, now=2.0) for one in (asleep, gone, busy)]
+    assert found == [
+        Passed(AgentId("a"), "desk_stale", "asleep"),
+        Passed(AgentId("b"), "phone_unreachable"),
+        Passed(AgentId("c"), "phone_in_use"),
     ]
-
-
-def test_a_decision_among_many_names_some_and_counts_the_rest() -> None:
-    many = [ready(f"agent{number:03}", float(number)) for number in range(200)]
-    choice = choose(QUEUE, many, now=500.0)
-    assert choice.agent == "agent000"
-    assert len(choice.passed) == MOST_PASSED + 1
-    assert (choice.passed[-1].reason, choice.passed[-1].detail) == ("less_idle", str(199 - MOST_PASSED))
