@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cti.events import SpyMode
 from cti.ids import AgentId, InteractionId, LegId, PbxId, QueueId
 from cti.routing.plan import RecordingPolicy
 
@@ -50,6 +51,12 @@ class RingAgent(Command):
     recording: RecordingPolicy = RecordingPolicy.OFF
     shown_as: str = ""
     """What the agent's phone shows as the caller's number: empty for the number itself, else digits and letters."""
+    also: tuple[str, ...] = ()
+    """Further endpoints that ring at the same time; whoever answers first has the caller."""
+    is_outside: bool = False
+    """``endpoint`` is a number outside, where a key must be pressed (asked for in ``language``) before the caller is
+    connected; who answers and presses none has not answered."""
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +68,43 @@ class ReturnToHold(Command):
 
     leg: LegId
     target: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announce(Command):
+    """Tell a caller in the hold loop something at the loop's next turn; the caller keeps the place, and a ring ordered
+    meanwhile interrupts it. ``says``: recordings by name, played one after the other in the caller's language; empty:
+    nothing. ``keys``: the keys that are told as ``KeyPressed`` from now on. Answered by ``AnnouncementPlayed``."""
+
+    leg: LegId
+    what: str
+    says: tuple[str, ...] = ()
+    keys: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendAway(Command):
+    """The caller leaves the hold loop for ``to``: ``message:<prompt>`` (then the call ends), ``voicemail:<queue>``,
+    ``number:<digits>`` outside, or ``menu:<id>``."""
+
+    leg: LegId
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallBack(Command):
+    """Call ``number`` through ``trunk``, once, on ``leg`` (an id that we chose); who answers enters the hold loop as a
+    caller of ``queue`` who has waited ``waited_s``. ``shown_number``: what the called phone shows, empty: the trunk's
+    own. Asking for forwarding ends the call."""
+
+    leg: LegId
+    number: str
+    trunk: str
+    shown_number: str
+    ring_timeout_s: int
+    queue: QueueId
+    language: str
+    waited_s: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +125,9 @@ class SendToHold(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartConsult(Command):
-    """Out of a talk: ``leg`` (the caller) waits with music, ``agent_leg`` rings ``endpoint`` and speaks with it."""
+    """Out of a talk: ``leg`` (the caller) waits with music, ``agent_leg`` rings ``endpoint`` and speaks with it.
+    ``endpoint`` is a number outside if ``is_outside``. ``is_in_company``: the caller does not wait but goes on talking
+    with others, and so does the agent afterwards."""
 
     leg: LegId
     agent_leg: LegId
@@ -89,6 +135,32 @@ class StartConsult(Command):
     ring_timeout_s: int
     shown_as: str = ""
     """As in ``RingAgent``, for the phone of the one who is consulted."""
+    is_outside: bool = False
+    is_in_company: bool = False
+    must_accept: bool = False
+    """The number outside is an agent's: as ``RingAgent.is_outside``."""
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinConference(Command):
+    """``leg``, and ``also``, with whom it speaks, enter the conference of the caller ``of`` (``leg`` itself: the caller
+    enters). Who leaves, leaves; a caller with whom nobody is left is let go."""
+
+    leg: LegId
+    of: LegId
+    also: LegId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOutside(Command):
+    """Out of a talk: ``leg`` is connected with ``number`` outside, ``other`` (the agent's leg) is ended. Where nobody
+    answers, ``leg`` goes to the hold loop with ``target``."""
+
+    leg: LegId
+    other: LegId
+    number: str
+    target: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +169,39 @@ class JoinLegs(Command):
 
     leg: LegId
     to: LegId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartSpy(Command):
+    """Ring ``endpoint`` as ``leg`` (an id that we chose); answered, it hears ``of`` in this mode, that leg and no
+    other, and ends with it. ``shown_as``: what the phone shows."""
+
+    leg: LegId
+    of: LegId
+    endpoint: str
+    mode: SpyMode
+    ring_timeout_s: int
+    shown_as: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSpy(Command):
+    """``leg``, which listens, goes on in this mode."""
+
+    leg: LegId
+    mode: SpyMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartTakeOver(Command):
+    """Ring ``endpoint`` as ``leg`` (an id that we chose); answered, it is connected with ``of``, and whoever spoke with
+    that one is out. A ``leg`` that lives already (it listens) takes over at once."""
+
+    leg: LegId
+    of: LegId
+    endpoint: str
+    ring_timeout_s: int
+    shown_as: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,14 @@ class AgentState(StrEnum):
     WRAP_UP = "WRAP_UP"
 
 
+class SpyMode(StrEnum):
+    """What a supervisor does in somebody's call: hear both, speak to the agent alone, speak to both."""
+
+    LISTEN = "listen"
+    WHISPER = "whisper"
+    BARGE = "barge"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Root of all facts. ``at``: Unix seconds."""
@@ -112,6 +120,14 @@ class LegIdentified(Event):
     leg: LegId
     number: str
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegOwned(Event):
+    """A leg is the phone ``endpoint`` of ours though its channel bears another name (a number outside, on a trunk)."""
+
+    leg: LegId
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +302,43 @@ class CallerFellBack(Event):
     """The hold loop gave up on the daemon and sent the caller to the fall-back queue."""
 
     leg: LegId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpyPlaced(Event):
+    """A leg that was made to listen hears its call from here on, in this mode; ``mode`` None: the leg that it heard is
+    gone."""
+
+    leg: LegId
+    mode: SpyMode | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncementPlayed(Event):
+    """The hold loop carried out an ``Announce``. ``missing``: the recording that it did not have, so nothing was said;
+    empty if it was played, to its end or until a key was pressed."""
+
+    leg: LegId
+    what: str
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPressed(Event):
+    """A waiting caller pressed one of the keys that an ``Announce`` asked for."""
+
+    leg: LegId
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRecorded(Event):
+    """A caller leaves a message. ``file``: relative to the messages folder; ``queue``: whose voicemail it is, empty for
+    that of the fall-back's end."""
+
+    leg: LegId
+    file: str
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -591,14 +644,6 @@ class ConferenceRequested(Event):
     agent: AgentId
 
 
-class SpyMode(StrEnum):
-    """What a supervisor does in somebody's call: hear both, speak to the agent alone, speak to both."""
-
-    LISTEN = "listen"
-    WHISPER = "whisper"
-    BARGE = "barge"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpyRequested(Event):
     """``listener`` (a supervisor's own phone) asks to hear the call of ``agent``, this one and no other; asked again
@@ -641,11 +686,21 @@ class PickRequested(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSent(Event):
-    """A supervisor writes to agents' desks."""
+    """A supervisor writes to agents' desks. ``message``: an id of ours; ``name``: what the supervisor is called."""
 
     agents: tuple[AgentId, ...]
     text: str
     by: str
+    message: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRead(Event):
+    """The agent has read a supervisor's message: it need not be shown again."""
+
+    agent: AgentId
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -706,6 +761,8 @@ class InteractionStarted(Event):
     account: str
     choice: str
     language: str
+    path: str = ""
+    """The way through the menus, as in ``CallOffered``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -749,6 +806,8 @@ class CallbackPlaced(Event):
     language: str
     queued_at: float
     expires_at: float
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What routing knew of the caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -757,6 +816,8 @@ class CallbackDialled(Event):
 
     callback: str
     leg: LegId
+    agent: AgentId | None = None
+    """Who is kept free for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -809,7 +870,8 @@ class SpyStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpyEnded(Event):
-    """The supervisor no longer hears this call. ``why``: ``asked``, ``call_over``, ``hung_up``, ``refused``."""
+    """The supervisor no longer hears this call. ``why``: ``asked``, ``call_over``, ``hung_up``,
+    ``took_over``, ``refused`` (their phone was not to be had: busy, not reachable, not answered)."""
 
     interaction: InteractionId
     agent: AgentId
@@ -819,13 +881,20 @@ class SpyEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentChosen(Event):
-    """Routing's answer: who was rung and why the others were not. ``agent`` None: nobody, the caller waits on."""
+    """Routing's answer: who was rung and why the others were not. ``agent`` None: nobody, the caller waits on.
+    ``others``: rung at the same time. ``rule`` and the reasons of ``passed``: see ``cti.routing.select``. What was
+    required then: ``required`` (an expression, empty: anybody), the queue's ``step`` from 0; ``points`` of priority."""
 
     interaction: InteractionId
     queue: QueueId | None
     agent: AgentId | None
     rule: str
     passed: tuple[Passed, ...]
+    others: tuple[AgentId, ...] = ()
+    step: int = 0
+    required: str = ""
+    waited_s: float = 0.0
+    points: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -877,6 +946,16 @@ class InteractionHeld(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRecalled(Event):
+    """The caller has been on hold by ``agent`` for too long (the queue's ``hold_recall_s``), told again after each such
+    time. ``held_s``: since when, in seconds."""
+
+    interaction: InteractionId
+    agent: AgentId
+    held_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferStarted(Event):
     """A transfer is under way. ``kind``: ``blind``, ``attended``, ``take_over``."""
 
@@ -888,7 +967,8 @@ class TransferStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferEnded(Event):
-    """How a transfer ended: ``completed``, ``blonde``, ``cancelled``, ``failed``, ``caller_gone``."""
+    """How a transfer ended: ``completed``, ``blonde``, ``conference``, ``cancelled``, ``failed``, ``caller_gone``,
+    ``nobody`` (of this queue or skill can be had), ``refused`` (numbers outside like this are not allowed)."""
 
     interaction: InteractionId
     agent: AgentId
@@ -901,18 +981,19 @@ class TransferEnded(Event):
 class RecordingChanged(Event):
     """State of an interaction's recording: ``on``, ``paused``, ``off``. ``file`` relative to the recording folder,
     empty if there is none. ``basis``: why it is, or is not, recorded: ``announced``, ``consent``, or as in
-    ``RecordingRefused``, or ``off``: the policy."""
+    ``RecordingRefused``, or ``off``: the policy. ``on_leg``: the leg that it hangs on."""
 
     interaction: InteractionId
     file: str
     state: str
     basis: str = ""
+    on_leg: LegId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InteractionEnded(Event):
     """Nobody is left in the conversation. ``outcome``: ``answered``, ``abandoned``, ``short_abandoned``, ``fell_back``,
-    ``busy``, ``no_answer``, ``failed``, ``unknown``."""
+    ``overflowed``, ``closed``, ``callback``, ``busy``, ``no_answer``, ``failed``, ``unknown``."""
 
     interaction: InteractionId
     outcome: str
@@ -979,6 +1060,12 @@ class CallRecorded(Event):
     tapes: tuple[RecordedTape, ...]
     parties: tuple[int, ...] = ()
     how: str = ""
+    recording_basis: str = ""
+    """Why it is, or is not, recorded: as in ``RecordingChanged``."""
+    message: str = ""
+    """The file of a message that the caller left, empty if there is none."""
+    message_queue: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

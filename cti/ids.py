@@ -20,6 +20,10 @@ InteractionId = NewType("InteractionId", str)
 AgentId = NewType("AgentId", str)
 QueueId = NewType("QueueId", str)
 
+SPY = "callfloor-spy-"
+TAKE = "callfloor-take-"
+OF = "-of-"
+
 SLUG = re.compile(r"^[a-z0-9][a-z0-9._-]{0,39}$")
 
 
@@ -36,6 +40,28 @@ def pbx_of(leg: LegId | BridgeId) -> PbxId:
 def uniqueid_of(leg: LegId) -> str:
     """Asterisk's own ``Uniqueid`` of a leg."""
     return leg.partition("/")[2]
+
+
+def spy_leg(pbx: PbxId, listener: AgentId, at: float) -> LegId:
+    """The leg on which ``listener`` will hear a call, asked for at ``at``: an id that we choose, so that such a leg is
+    told from every other, by everybody and for ever."""
+    return LegId(f"{pbx}/{SPY}{round(at * 1000)}-{listener}")
+
+
+def is_spy(leg: LegId) -> bool:
+    """Whether a leg was made to hear somebody else's call."""
+    return f"/{SPY}" in leg
+
+
+def take_leg(of: LegId, at: float) -> LegId:
+    """The leg of whoever takes over the call of ``of``, asked for at ``at``; the id says where it belongs."""
+    return LegId(f"{pbx_of(of)}/{TAKE}{round(at * 1000)}{OF}{uniqueid_of(of)}")
+
+
+def ordered_for(leg: LegId) -> LegId | None:
+    """The leg of the call for which we had this one made (``take_leg``); None for every other."""
+    _, is_ours, rest = leg.partition(f"/{TAKE}")
+    return LegId(f"{pbx_of(leg)}/{rest.partition(OF)[2]}") if is_ours else None
 
 
 def interaction_id(first_leg: LegId) -> InteractionId:

@@ -19,20 +19,37 @@ routed (an ``app_queue`` of the site, a direct dial) moves agent states and pops
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from cti import commands as c
 from cti import events as e
 from cti.agent_state import BUSY, Agent, Move
+from cti.attending import Attending
 from cti.events import AgentState, DialOutcome, Event, HangupCause
-from cti.ids import AgentId, InteractionId, LegId, PbxId, QueueId, handle_of, interaction_id, pbx_of
+from cti.ids import (
+    AgentId,
+    InteractionId,
+    LegId,
+    PbxId,
+    QueueId,
+    handle_of,
+    interaction_id,
+    is_spy,
+    ordered_for,
+    pbx_of,
+    take_leg,
+)
 from cti.interaction import WIRE_TECHS, Conversations, dialable
 from cti.mirror import Mirror
-from cti.routing.plan import AgentPlan, PhoneKind, Plan, RecordingPolicy
-from cti.routing.select import Choice, choose, is_free, may_ring, why_not
+from cti.routing.expression import ExpressionError, parse
+from cti.routing.line import Line, Waiter
+from cti.routing.plan import HOLD_RECALL_S, AgentPlan, PhoneKind, Plan, QueuePlan, RecordingPolicy
+from cti.routing.select import Choice, is_free, may_ring
 from cti.state_doctor import ANSWER_S, Ailment, StateDoctor, ailments, is_lost
+from cti.supervision import RING_S, Session, Supervision
+from cti.transfers import OUTSIDE_RING_S, Transfer, is_chosen, outside_number, skill_of
 
 Output: TypeAlias = "Event | c.Command"
 
@@ -42,6 +59,8 @@ RETRY_S = 1.0
 """What could not be done (a ring that did not start, a caller who stayed with a dead phone) is tried again then."""
 RECENTLY_TOLD = 500
 """Facts of ours that are kept while a journal is read, so that none is told twice."""
+ACCEPT_S = 25.0
+"""As long as the dialplan gives a phone outside on top of its ring."""
 RETURN_S = 15.0
 """How long a caller waits for the agent whose phone was lost in the middle of their talk."""
 OFFER_S = 2.0
@@ -49,6 +68,10 @@ OFFER_S = 2.0
 WITHDRAW_AGAIN_S = 5.0
 """A caller in the fall-back queue could not be taken out because a phone rings: tried again then, twice as late each
 time."""
+PICK_S = 30
+"""Within that time a picked caller goes to the agent named, where the queue does not say how long."""
+LISTENING = "listening"
+"""The reason of an agent who hears a colleague's call."""
 FALLBACK_PREFIX = "callfloor-"
 """Before the queue in the PBX's own name of its fall-back queue."""
 
@@ -81,24 +104,6 @@ POP_REASON = {
     DialOutcome.FAILED: "unreachable",
     DialOutcome.CANCELLED: "caller_gone",
 }
-
-
-@dataclass(slots=True)
-class Transfer:
-    """A transfer under way, asked for by ``by``, who speaks on ``by_leg``."""
-
-    by: AgentId
-    by_leg: LegId
-    target: str
-    kind: str
-    at: float
-    target_agent: AgentId | None = None
-    target_leg: LegId | None = None
-    is_answered: bool = False
-    is_joining: bool = False
-    """Two of the three are being connected: another order now would part them again."""
-    is_handing_over: bool = False
-    """Those two are the caller and the one who was consulted."""
 
 
 @dataclass(slots=True)
@@ -137,10 +142,17 @@ class Call:
     is_answered: bool = False
     not_before: float = 0.0
     wanted_agent: AgentId | None = None
-    ringing: AgentId | None = None
+    """This agent and no other: for good (a transfer), or until ``wanted_until`` (picked out by a supervisor)."""
+    wanted_until: float | None = None
+    required: str | None = None
+    """An expression that goes before what the queue requires (a transfer to a skill)."""
+    known: Mapping[str, str] = field(default_factory=dict)
+    """What the CRM knows of the customer, for routing: as in ``CallerLookedUp``."""
+    rings: dict[AgentId, bool] = field(default_factory=dict)
+    """Whose phones were asked to ring for this caller, best first, and whether they are known to."""
+    is_ring_answered: bool = False
     ring_until: float | None = None
     rung_at: float = 0.0
-    is_ring_seen: bool = False
     talking: dict[AgentId, LegId] = field(default_factory=dict)
     served_by: set[AgentId] = field(default_factory=set)
     """Whoever spoke with the caller, not only about them, and is still in the call."""
@@ -154,12 +166,41 @@ class Call:
     recording_basis: str = ""
     recorded_leg: LegId | None = None
     transfer: Transfer | None = None
+    is_conference: bool = False
+    """More than two speak, or did."""
     returning: Returning | None = None
     fallback_queue: QueueId | None = None
     """The fall-back queue that it was last seen in."""
     withdraw_at: float | None = None
     withdrawals: int = 0
     decisions: list[e.AgentChosen] = field(default_factory=list)
+    entered_at: float = 0.0
+    """Since when it waits in this queue."""
+    away: str = ""
+    """Where a caller went who left the line (a destination, or ``callback``: the place is kept), and why."""
+    away_why: str = ""
+    tried: set[str] = field(default_factory=set)
+    """Destinations to which the caller is not sent again."""
+
+    @property
+    def ringing(self) -> AgentId | None:
+        """Who is rung, the best of several."""
+        return next(iter(self.rings), None)
+
+    @property
+    def is_ring_seen(self) -> bool:
+        """Whether any phone is known to ring."""
+        return any(self.rings.values())
+
+
+@dataclass(slots=True)
+class Hold:
+    """A caller on an agent's hold; the agent is reminded at ``due_at``. Times are Unix seconds."""
+
+    interaction: InteractionId
+    since: float
+    recall_s: int
+    due_at: float
 
 
 @dataclass(slots=True)
@@ -172,11 +213,13 @@ class EarlyLookUp:
 
 
 class Inbound:
-    """The deciding core of the floor. ``boot``: an id of this start of the program, shown to the dialplans."""
+    """The deciding core of the floor. ``boot``: an id of this start of the program, shown to the dialplans.
+    ``beat_s``: how often it beats and looks for what cannot be; where nothing breaks (the simulator), rarely."""
 
-    def __init__(self, plan: Plan, *, boot: str) -> None:
+    def __init__(self, plan: Plan, *, boot: str, beat_s: float = BEAT_S) -> None:
         self.plan = plan
         self.boot = boot
+        self._beat_s = beat_s
         self.conversations = Conversations(plan.owner_of)
         self.agents: dict[AgentId, Agent] = {}
         self.calls: dict[InteractionId, Call] = {}
@@ -186,7 +229,9 @@ class Inbound:
         self._early: dict[InteractionId, EarlyLookUp] = {}
         self._beat_count = 0
         self._beat_at: float | None = None
-        self._candidates: dict[QueueId, tuple[tuple[Agent, AgentPlan], ...]] = {}
+        self.line = Line(Plan({}, {}, (), None), {})
+        self._members: dict[QueueId, tuple[AgentId, ...]] = {}
+        self._retrying: dict[InteractionId, Call] = {}
         self._phones: dict[tuple[PbxId, str], AgentId] = {}
         self._leg_owner: dict[LegId, AgentId] = {}
         self._parted: dict[LegId, AgentId] = {}
@@ -195,7 +240,6 @@ class Inbound:
         self._withdrawing: dict[InteractionId, Call] = {}
         self._unoffered: dict[LegId, float] = {}
         self._again: list[tuple[float, c.Command]] = []
-        self._free: set[AgentId] = set()
         self._works_on: dict[AgentId, InteractionId] = {}
         self._at_work: dict[InteractionId, set[AgentId]] = {}
         self._is_match_due = False
@@ -206,15 +250,24 @@ class Inbound:
         self._must_mirror_again = False
         self._doctor = StateDoctor()
         self._lost_phones: dict[AgentId, float] = {}
-        self._take_plan(plan)
+        self.supervision = Supervision()
+        self._on_hold: dict[AgentId, Hold] = {}
+        self.attending = Attending(self)
+        self._take_plan(plan, now=0.0)
         self._handlers: dict[type[Event], Callable[..., Iterator[Output]]] = {
             e.PlanChanged: self._plan_changed,
             e.CallOffered: self._call_offered,
             e.CallerFellBack: self._caller_fell_back,
+            e.AnnouncementPlayed: self.attending.played,
+            e.KeyPressed: self.attending.key_pressed,
+            e.MessageRecorded: self.attending.message_recorded,
+            e.CallRecorded: self.attending.call_recorded,
+            e.PromptMissing: self.attending.prompt_missing,
             e.ForeignQueueJoined: self._foreign_queue_joined,
             e.CallerLookedUp: self._caller_looked_up,
             e.CustomerChosen: self._customer_chosen,
             e.LegStarted: self._leg_started,
+            e.LegOwned: self._leg_owned,
             e.LegEnded: self._leg_ended,
             e.PhoneReachable: self._phone_reachable,
             e.PhoneUnreachable: self._phone_unreachable,
@@ -231,12 +284,19 @@ class Inbound:
             e.DeskStale: self._desk_stale,
             e.PageLeft: self._page_left,
             e.WrapUpFinished: self._wrap_up_finished,
+            e.PickRequested: self._pick_requested,
             e.HangUpRequested: self._hang_up_requested,
             e.RecordingPauseRequested: self._recording_pause_requested,
             e.RecordingObjected: self._recording_objected,
             e.TransferRequested: self._transfer_requested,
             e.TransferCompleteRequested: self._transfer_complete_requested,
             e.TransferCancelRequested: self._transfer_cancel_requested,
+            e.ConferenceRequested: self._conference_requested,
+            e.DialEnded: self._dial_ended,
+            e.SpyRequested: self._spy_requested,
+            e.SpyEndRequested: self._spy_end_requested,
+            e.SpyPlaced: self._spy_placed,
+            e.TakeOverRequested: self._take_over_requested,
             # what the conversations conclude
             e.InteractionStarted: self._interaction_started,
             e.InteractionMerged: self._interaction_merged,
@@ -286,6 +346,8 @@ class Inbound:
             times.append(settled_at)
         times.extend(self._wrap_up_ends.values())
         times.extend(self._unoffered.values())
+        times.extend(self.supervision.due())
+        times.extend(hold.due_at for hold in self._on_hold.values())
         times.extend(at for at, _ in self._again)
         for call in self._returning.values():
             assert call.returning is not None
@@ -294,7 +356,12 @@ class Inbound:
             if call.returning.retry_at is not None:
                 times.append(call.returning.retry_at)
         times.extend(call.withdraw_at for call in self._withdrawing.values() if call.withdraw_at is not None)
-        times.extend(call.not_before for call in self._waiting.values() if call.not_before)
+        times.extend(call.not_before for call in self._retrying.values())
+        if (attends_at := self.attending.waiting.wake_at()) is not None:
+            times.append(attends_at)
+        relaxes_at = self.line.wake_at()
+        if relaxes_at is not None:
+            times.append(relaxes_at)
         return min(times, default=None)
 
     def wake(self, *, now: float) -> list[Output]:
@@ -313,17 +380,23 @@ class Inbound:
                 outputs.extend(self._withdraw(call, now))
         for leg in [leg for leg, due in self._unoffered.items() if due <= now]:
             outputs.extend(self._ask_for_offer(leg, now))
+        for one, hold in [(one, hold) for one, hold in self._on_hold.items() if hold.due_at <= now]:
+            outputs.extend(self._recall(one, hold, now))
+        for session in self.supervision.overdue(now):
+            outputs.extend(self._stop_listening(session, session.why or "refused", now))
+            outputs.extend(self._has_listened(session, now))
         if self._again:
             outputs.extend(command for at, command in self._again if at <= now)
             self._again = [(at, command) for at, command in self._again if at > now]
-        for call in self._waiting.values():
-            if call.not_before and call.not_before <= now:
-                call.not_before = 0.0
-                self._is_match_due = True
+        for call in [one for one in self._retrying.values() if one.not_before <= now]:
+            call.not_before = 0.0
+            self._stand_in_line(call, now)
+        outputs.extend(self.attending.wake(now))
+        self.line.wake(now=now)
         outputs.extend(self._assign(now))
         # Last of all, so that a beat says "everything before this is decided".
         if self._beat_at is not None and self._beat_at <= now:
-            self._beat_at = now + BEAT_S
+            self._beat_at = now + self._beat_s
             outputs.extend(self._heal(now))
             outputs.extend(self._mirror.commands())
             outputs.extend(self._beat())
@@ -360,6 +433,8 @@ class Inbound:
                     self._restore_state(fact)
                 elif isinstance(fact, e.AgentChosen):
                     self._restore_choice(fact)
+                else:
+                    self.attending.restore(fact)
             elif not isinstance(fact, e.LegsRead):
                 for output in self.handle(fact, now=fact.at):
                     if isinstance(output, OF_A_CONVERSATION) and output not in told:
@@ -382,7 +457,9 @@ class Inbound:
         for call in self.calls.values():
             call.is_restored = True
             if call.transfer is not None:
-                call.transfer.is_joining = call.transfer.is_handing_over = False
+                call.transfer.is_joining = call.transfer.is_handing_over = call.transfer.is_conference = False
+            if call.is_waiting:
+                self._stand_in_line(call, last_at)
         self._is_look_up_due = True
         self._wrap_up_ends = {
             agent.id: agent.until
@@ -396,6 +473,7 @@ class Inbound:
         self._unoffered.clear()
         self._again.clear()
         self._beat_at = None
+        self.attending.restored(last_at)
 
     def _restore_state(self, fact: e.AgentStateChanged) -> None:
         agent = self._agent(fact.agent)
@@ -405,6 +483,7 @@ class Inbound:
             agent.came_from = (agent.state, agent.reason) if was_known else (AgentState.AVAILABLE, "")
         elif fact.state is AgentState.WRAP_UP and agent.state not in BUSY:
             agent.came_from = (AgentState.AVAILABLE, "")
+        agent.workload.add(agent.state, fact.at)
         agent.state = fact.state
         agent.reason = fact.reason
         agent.since = fact.at
@@ -422,29 +501,23 @@ class Inbound:
         call = self.calls.get(fact.interaction)
         if call is not None and fact.agent is not None:
             call.decisions.append(fact)
-            self._begin_ring(call, fact.agent, fact.at)
+            self._begin_ring(call, (fact.agent, *fact.others), fact.at)
+            if call.queue is not None:
+                self.line.took(call.queue, fact.agent)
 
     # ── reading (for the floor's pages) ───────────────────────────────────────────────────────────────────
 
     def explain(self, call: Call, *, now: float) -> e.AgentChosen:
         """Why this caller waits, as of now."""
-        choice = self._choose(call, now)
-        return e.AgentChosen(
-            at=now,
-            interaction=call.id,
-            queue=call.queue,
-            agent=choice.agent,
-            rule=choice.rule,
-            passed=choice.passed,
-        )
+        return self._decision(call, self._choose(call, now), now)
 
     def waiting_in_order(self) -> list[Call]:
         """The callers who wait, first served first."""
-        return sorted(self._waiting.values(), key=self._place)
+        return [self._waiting[one] for one in self.line.in_order() if one in self._waiting]
 
     def members(self, queue: QueueId) -> tuple[AgentId, ...]:
         """The agents of a queue."""
-        return tuple(agent.id for agent, _ in self._candidates.get(queue, ()))
+        return self._members.get(queue, ())
 
     def customer_leg(self, interaction: InteractionId) -> LegId | None:
         """The leg of the outside party of a live interaction; None as soon as that party has left."""
@@ -455,26 +528,27 @@ class Inbound:
 
     # ── the plan ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _take_plan(self, plan: Plan) -> None:
+    def _take_plan(self, plan: Plan, *, now: float) -> None:
         self.plan = plan
         self.conversations.owner_of = self.owner_of
         self._phones = {(agent.phone.pbx, agent.phone.endpoint): agent.id for agent in plan.agents.values()}
-        for agent in plan.agents:
-            self._agent(agent)
-        self._candidates = {
-            queue: tuple((self.agents[agent.id], agent) for agent in plan.agents.values() if queue in agent.queues)
-            for queue in plan.queues
+        for agent in plan.agents.values():
+            if agent.phone.kind is PhoneKind.OUTSIDE:
+                # No PBX knows it before it is called.
+                self._agent(agent.id).is_phone_reachable = True
+            self._agent(agent.id)
+        self._members = {
+            queue: tuple(agent.id for agent in plan.agents.values() if queue in agent.queues) for queue in plan.queues
         }
+        before, self.line = self.line, Line(plan, self.agents)
+        self.line.take_over(before, now=now)
         self._mirror.take_plan(plan, self.agents.values())
         for one in self.agents.values():
             self._touched(one)
 
     def _touched(self, agent: Agent) -> None:
         """Something about this agent changed that others look at: is it free, is its phone to be paused?"""
-        if agent.id in self.plan.agents and is_free(agent):
-            self._free.add(agent.id)
-        else:
-            self._free.discard(agent.id)
+        self.line.note(agent)
         self._is_match_due = True
         works_on = self._works_on.get(agent.id)
         if works_on != agent.interaction:
@@ -501,12 +575,15 @@ class Inbound:
         return found
 
     def _plan_changed(self, event: e.PlanChanged, now: float) -> Iterator[Output]:
-        self._take_plan(event.plan)
+        self._take_plan(event.plan, now=now)
         for agent in list(self.agents.values()):
             if agent.id not in self.plan.agents and agent.may(Move.LOG_OUT):
                 yield from self._move(agent, Move.LOG_OUT, now, reason="removed")
                 del self.agents[agent.id]
-                self._free.discard(agent.id)
+        for call in list(self._waiting.values()):
+            if call.queue is not None and call.queue not in event.plan.queues:
+                yield from self._queue_anew(call, now)
+        yield from self.attending.stand_all(now)
 
     # ── callers ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -560,17 +637,22 @@ class Inbound:
             return
         call.leg = event.leg
         self._unoffered.pop(event.leg, None)
+        is_new = call.queued_at is None
+        call.queue = call.queue or self.attending.queue_of_callback(event.leg)
         queue, wanted = self._destination(event, call)
         if queue is None and wanted is None:
             # Nobody is responsible for this number: left unaccepted, the hold loop takes the caller to its fall-back.
             yield e.Repaired(at=now, what="no_route", agent=None, interaction=call.id, detail=event.dnis)
             return
         call.queue = queue if queue is not None else call.queue
+        if call.transfer is not None and call.transfer.kind == "blind" and outside_number(call.transfer.target):
+            yield from self._end_transfer(call, now, "failed")
         yield c.AcceptOffer(leg=event.leg, queue=call.queue or "")
         call.is_accepted = True
-        if call.ringing is not None and not call.is_ring_seen:
+        yield from self._was_not_accepted(call, now)
+        if not all(call.rings.values()):
             # It came back to the loop before the phone ever rang: the PBX has no way to this phone.
-            yield from self._phone_not_found(call, now)
+            yield from self._phones_not_found(call, now)
         is_returning = call.returning is not None
         if call.returning is not None and call.returning.is_rung:
             yield from self._give_up_return(call, now)
@@ -578,7 +660,7 @@ class Inbound:
             wanted = call.returning.agent
         # Who only comes back to the loop (another start of ours, the fall-back) keeps the place that it had.
         is_return = call.is_answered or (call.queued_at is not None and not call.is_waiting and not call.is_fallen_back)
-        call.wanted_agent = wanted
+        call.wanted_agent, call.wanted_until = wanted, None
         if call.queued_at is None:
             # The dialplan counts whole seconds; nobody waits since before the call began.
             call.queued_at = max(interaction.started_at, now - max(0.0, event.waited_s))
@@ -587,32 +669,33 @@ class Inbound:
         call.not_before = 0.0
         call.phase_since = now
         self._end_withdrawal(call)
-        self._start_waiting(call)
+        self._start_waiting(call, now)
         yield from self._look_up(call, now)
         if is_returning:
             return
         yield from self._told_queued(call, now)
         self._undecided.append(call)
+        yield from self.attending.arrived(call, is_new=is_new, now=now)
 
     def _told_queued(self, call: Call, now: float) -> Iterator[Output]:
         if call.queue is not None and call.queued_at is not None:
-            place = self._place(call)
             yield e.InteractionQueued(
                 at=now,
                 interaction=call.id,
                 queue=call.queue,
                 queued_at=call.queued_at,
-                position=1 + sum(1 for other in self._waiting.values() if self._place(other) < place),
+                position=self.line.position(call.id),
             )
 
-    def _start_waiting(self, call: Call) -> None:
+    def _start_waiting(self, call: Call, now: float) -> None:
         call.is_waiting = True
         self._waiting[call.id] = call
-        self._is_match_due = True
+        self._stand_in_line(call, now)
 
     def _destination(self, event: e.CallOffered, call: Call) -> tuple[QueueId | None, AgentId | None]:
         kind, _, name = event.target.partition(":")
-        if kind == "queue" and QueueId(name) in self.plan.queues:
+        is_stale = f"queue:{name}" in call.tried and call.queue is not None
+        if kind == "queue" and QueueId(name) in self.plan.queues and not is_stale:
             return QueueId(name), None
         if kind == "agent" and AgentId(name) in self.plan.agents:
             return self._queue_behind(call), AgentId(name)
@@ -632,7 +715,7 @@ class Inbound:
         call = self.calls.get(interaction.id) if interaction is not None else None
         if call is None:
             return
-        if call.ringing is not None and not call.is_ring_seen:
+        if not all(call.rings.values()):
             yield from self._release_rung(call, now)
         if call.returning is not None:
             yield from self._give_up_return(call, now)
@@ -676,12 +759,18 @@ class Inbound:
     def _stop_waiting(self, call: Call) -> None:
         call.is_waiting = False
         self._waiting.pop(call.id, None)
+        self._retrying.pop(call.id, None)
+        self.line.remove(call.id)
 
     def _caller_looked_up(self, event: e.CallerLookedUp, now: float) -> Iterator[Output]:
         call = self.calls.get(event.interaction)
         if call is not None:
             call.parties, call.how = event.parties, event.how
             call.party = event.parties[0] if len(event.parties) == 1 else None
+            if call.known != event.variables:
+                call.known = event.variables
+                if call.is_waiting:
+                    self._stand_in_line(call, now)
         elif (early := self._early.get(event.interaction)) is not None:
             early.found = event
         return
@@ -699,9 +788,12 @@ class Inbound:
         if gone is not None:
             self._forget(gone)
         into = self.calls.get(event.into)
+        self.attending.waiting.rename(event.gone, event.into)
         if gone is not None and into is None:
             gone.id = event.into
             self.calls[event.into] = gone
+            if gone.is_waiting:
+                self._start_waiting(gone, now)
         elif gone is not None and into is not None:
             into.talking.update(gone.talking)
             into.served_by |= gone.served_by
@@ -711,10 +803,17 @@ class Inbound:
             agent = self.agents[one]
             agent.interaction = event.into
             self._touched(agent)
+        for session in self.supervision.of_call(event.gone):
+            session.interaction = event.into
+        for hold in self._on_hold.values():
+            if hold.interaction == event.gone:
+                hold.interaction = event.into
         return
         yield
 
     def _interaction_ended(self, event: e.InteractionEnded, now: float) -> Iterator[Output]:
+        for session in self.supervision.of_call(event.interaction):
+            yield from self._stop_listening(session, "call_over", now)
         call = self.calls.pop(event.interaction, None)
         if call is None:
             return
@@ -734,8 +833,10 @@ class Inbound:
                 yield from self._leave(agent, call, now)
 
     def _forget(self, call: Call) -> None:
-        for kept in (self._waiting, self._returning, self._withdrawing):
+        for kept in (self._waiting, self._retrying, self._returning, self._withdrawing):
             kept.pop(call.id, None)
+        self.line.remove(call.id)
+        self.attending.gone(call)
         self._unoffered.pop(call.leg, None)
 
     def _refined(self, event: e.InteractionEnded, now: float) -> e.InteractionEnded:
@@ -745,6 +846,8 @@ class Inbound:
             return event
         if call.is_fallen_back and not call.is_answered:
             return replace(event, outcome="fell_back")
+        if outcome := self.attending.outcome_of(call):
+            return replace(event, outcome=outcome)
         if event.outcome == "abandoned" and call.queue is not None and call.queued_at is not None:
             queue = self.plan.queues.get(call.queue)
             if queue is not None and event.at - call.queued_at < queue.short_abandon_s:
@@ -753,32 +856,76 @@ class Inbound:
 
     # ── who gets whom ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _place(self, call: Call) -> tuple[int, int, float, str]:
+    def _variables(self, call: Call) -> Mapping[str, str]:
+        """What may be asked of this call: what the caller said goes before what the CRM knows."""
         queue = self.plan.queues.get(call.queue) if call.queue is not None else None
-        return (-(queue.priority if queue else 0), 0 if call.is_head else 1, call.queued_at or 0.0, call.id)
+        route = self.plan.route(call.dnis)
+        said = {
+            "account": call.account,
+            "choice": call.choice,
+            "dnis": call.dnis,
+            "language": call.language,
+            "product": (route.product if route is not None else "") or (queue.product if queue is not None else ""),
+            "queue": call.queue or "",
+        }
+        return {**call.known, **{name: value for name, value in said.items() if value}}
+
+    def _queue_anew(self, call: Call, now: float) -> Iterator[Output]:
+        """The caller's queue is no more: whoever takes everybody takes this caller too; else the fall-back does."""
+        call.queue = self.plan.default_queue
+        if call.queue is None:
+            self._stop_waiting(call)
+            yield c.ReturnToHold(leg=call.leg)
+            return
+        self._stand_in_line(call, now)
+        yield from self._told_queued(call, now)
+
+    def _stand_in_line(self, call: Call, now: float) -> None:
+        """The caller's place in the line, from what is known of the caller now."""
+        self._is_match_due = True
+        if call.not_before > now:
+            self._retrying[call.id] = call
+        else:
+            self._retrying.pop(call.id, None)
+        waiter = Waiter(
+            call.id,
+            call.queue,
+            call.queued_at if call.queued_at is not None else now,
+            self._variables(call),
+            is_head=call.is_head,
+            required=call.required,
+            wanted=call.wanted_agent,
+            wanted_until=call.wanted_until,
+            wanted_why="named_agent" if call.wanted_until is None else "picked",
+            is_parked=call.not_before > now or call.is_restored or call.returning is not None,
+        )
+        self.line.put(waiter, now=now)
+
+    def _pick_requested(self, event: e.PickRequested, now: float) -> Iterator[Output]:
+        """Before everybody to this agent, if the agent can have the caller soon; else first in the line."""
+        call = self.calls.get(event.interaction)
+        if call is None or not call.is_waiting or call.returning is not None or event.agent not in self.plan.agents:
+            return
+        queue = self.plan.queues.get(call.queue) if call.queue is not None else None
+        patience_s = queue.preferred_patience_s if queue is not None else PICK_S
+        call.wanted_agent, call.wanted_until = event.agent, now + patience_s
+        self._stand_in_line(call, now)
+        return
+        yield
 
     def _choose(self, call: Call, now: float) -> Choice:
-        if call.wanted_agent is not None:
-            plan = self.plan.agents.get(call.wanted_agent)
-            if plan is None:
-                return Choice(None, "named_agent", ())
-            reason = why_not(self._agent(plan.id), plan, None, now=now)
-            if reason is None:
-                return Choice(plan.id, "named_agent", ())
-            return Choice(None, "named_agent", (reason,))
-        queue = self.plan.queues.get(call.queue) if call.queue is not None else None
-        if queue is None:
-            return Choice(None, "no_queue", ())
-        return choose(queue, self._candidates.get(queue.id, ()), now=now)
+        """What would be decided now, as far as this caller alone is concerned."""
+        if call.returning is not None:
+            return Choice((), "returning")
+        return self.line.explain(call.id, now=now) if call.id in self.line else Choice((), "no_queue")
 
     def _assign(self, now: float) -> Iterator[Output]:
         if self._is_restoring:
             self._undecided.clear()
             return
-        if self._is_match_due:
+        if self._is_match_due or self.line.has_news:
             self._is_match_due = False
-            if self._waiting and (self._free or self._returning):
-                yield from self._serve(now)
+            yield from self._serve(now)
         undecided, self._undecided = self._undecided, []
         for call in undecided:
             if call.is_waiting:
@@ -786,36 +933,53 @@ class Inbound:
 
     def _noted(self, call: Call, choice: Choice, now: float) -> e.AgentChosen:
         """A decision, kept with the call."""
-        decision = e.AgentChosen(
-            at=now, interaction=call.id, queue=call.queue, agent=choice.agent, rule=choice.rule, passed=choice.passed
-        )
+        decision = self._decision(call, choice, now)
         call.decisions.append(decision)
         return decision
 
+    def _decision(self, call: Call, choice: Choice, now: float) -> e.AgentChosen:
+        return e.AgentChosen(
+            at=now,
+            interaction=call.id,
+            queue=call.queue,
+            agent=choice.agent,
+            rule=choice.rule,
+            passed=choice.passed,
+            others=choice.agents[1:],
+            step=choice.step,
+            required=choice.required,
+            waited_s=choice.waited_s,
+            points=choice.points,
+        )
+
     def _serve(self, now: float) -> Iterator[Output]:
-        exhausted: set[QueueId] = set()
-        for call in self.waiting_in_order():
-            if call.not_before > now or call.is_restored or (call.wanted_agent is None and call.queue in exhausted):
+        for call in list(self._returning.values()):
+            assert call.returning is not None
+            is_here = call.is_waiting and not call.is_restored and call.not_before <= now
+            if is_here and may_ring(self._agent(call.returning.agent)):
+                yield from self._ring(call, Choice((call.returning.agent,), "returning"), now)
+        self._let_go_of_named(now)
+        while (match := self.line.next_match(now=now)) is not None:
+            served = self._waiting.get(match.interaction)
+            kept = self.attending.waiting.by_waiter(match.interaction)
+            if served is not None:
+                yield from self._ring(served, match.choice, now)
+            elif kept is not None:
+                yield from self.attending.dial(kept, match.choice, now)
+            self._let_go_of_named(now)
+
+    def _let_go_of_named(self, now: float) -> None:
+        """A caller for an agent who can't take it now is served by the queue behind that agent."""
+        if not self.line.is_anybody_free:
+            return
+        for interaction in self.line.named():
+            call = self._waiting.get(interaction)
+            if call is None or call.wanted_agent is None or call.wanted_until is not None or call.queue is None:
                 continue
-            if call.returning is not None:
-                if may_ring(self._agent(call.returning.agent)):
-                    yield from self._ring(call, Choice(call.returning.agent, "returning", ()), now)
-                continue
-            if not self._free:
-                continue
-            choice = self._choose(call, now)
-            if choice.agent is None:
-                if call.wanted_agent is not None and self._is_letting_go(call.wanted_agent, call):
-                    continue
-                if call.wanted_agent is None and call.queue is not None:
-                    exhausted.add(call.queue)
-                elif call.wanted_agent is not None and call.queue is not None:
-                    # The named agent can't take it now: the queue behind it serves the caller first.
-                    call.wanted_agent = None
-                    choice = self._choose(call, now)
-                if choice.agent is None:
-                    continue
-            yield from self._ring(call, choice, now)
+            agent = self._agent(call.wanted_agent)
+            if not is_free(agent) and not self._is_letting_go(agent.id, call):
+                call.wanted_agent = None
+                self._stand_in_line(call, now)
 
     def _is_letting_go(self, agent: AgentId, call: Call) -> bool:
         """The agent's phone is busy with this very caller's conversation, out of which the caller was just taken."""
@@ -823,64 +987,100 @@ class Inbound:
         return any(home is not None and home.id == call.id for home in homes)
 
     def _ring(self, call: Call, choice: Choice, now: float) -> Iterator[Output]:
-        assert choice.agent is not None
-        agent = self._agent(choice.agent)
-        plan = self.plan.agents[choice.agent]
-        ring_timeout_s = self._ring_s(call)
-        yield self._noted(call, choice, now)
-        self._begin_ring(call, agent.id, now)
+        first = self.plan.agents[choice.agents[0]]
+        plans = [self.plan.agents[agent] for agent in choice.agents if self._may_ring_with(first, agent)]
+        agents = tuple(plan.id for plan in plans)
+        yield self._noted(call, replace(choice, agents=agents), now)
+        self._begin_ring(call, agents, now)
         if call.returning is not None:
             # RESERVED for this very caller already.
             call.returning.is_rung = True
         else:
-            yield from self._move(agent, Move.RESERVE, now, interaction=call.id)
+            for agent in agents:
+                yield from self._move(self._agent(agent), Move.RESERVE, now, interaction=call.id)
         yield c.RingAgent(
             interaction=call.id,
             leg=call.leg,
-            agent=agent.id,
-            endpoint=plan.phone.endpoint,
-            ring_timeout_s=ring_timeout_s,
+            agent=first.id,
+            endpoint=first.phone.endpoint,
+            ring_timeout_s=self._ring_s(call),
             recording=self.plan.recording_policy(call.queue, call.ani),
-            shown_as=self._shown_to(plan, call),
+            shown_as=next((shown for plan in plans if (shown := self._shown_to(plan, call))), ""),
+            also=tuple(plan.phone.endpoint for plan in plans[1:]),
+            is_outside=first.phone.kind is PhoneKind.OUTSIDE,
+            language=first.language,
         )
 
-    def _begin_ring(self, call: Call, agent: AgentId, now: float) -> None:
+    def _may_ring_with(self, first: AgentPlan, agent: AgentId) -> bool:
+        """Phones that ring at once are rung by one dial of one PBX."""
+        phone = self.plan.agents[agent].phone
+        is_alike = phone.pbx == first.phone.pbx and PhoneKind.OUTSIDE not in (phone.kind, first.phone.kind)
+        return agent == first.id or is_alike
+
+    def _begin_ring(self, call: Call, agents: tuple[AgentId, ...], now: float) -> None:
         self._stop_waiting(call)
-        call.wanted_agent = None
-        call.ringing = agent
+        call.wanted_agent = call.wanted_until = None
+        call.rings = dict.fromkeys(agents, False)
+        call.is_ring_answered = False
         call.rung_at = now
-        call.ring_until = now + self._ring_s(call)
-        call.is_ring_seen = False
+        call.ring_until = now + self._ring_s(call) + self._accept_s(agents)
         call.phase_since = now
+
+    def _accept_s(self, agents: tuple[AgentId, ...]) -> float:
+        """How long it may take to listen and to press a key on a phone outside."""
+        plans = (self.plan.agents.get(agent) for agent in agents)
+        return ACCEPT_S if any(plan is not None and plan.phone.kind is PhoneKind.OUTSIDE for plan in plans) else 0.0
 
     def _shown_to(self, agent: AgentPlan, call: Call) -> str:
         """What the phone of an agent who may not see numbers shows instead."""
         return "" if agent.may_see_numbers else handle_of(call.id)
 
-    def _stop_ringing(self, call: Call) -> AgentId | None:
-        rung, call.ringing, call.ring_until = call.ringing, None, None
-        return rung
+    def _stop_ringing(self, call: Call, agent: AgentId | None = None) -> None:
+        """``agent`` None: none of the phones that were asked to ring does any more."""
+        if agent is None:
+            call.rings.clear()
+        else:
+            call.rings.pop(agent, None)
+        if not call.rings:
+            call.ring_until = None
 
     def _release_rung(self, call: Call, now: float) -> Iterator[Output]:
-        """The ring that was asked for is off before anybody answered; the agent was not at fault."""
-        agent_id = self._stop_ringing(call)
-        if agent_id is None:
-            return
-        agent = self._agent(agent_id)
-        if call.is_ring_seen:
-            yield c.ClosePop(interaction=call.id, agent=agent_id, reason="caller_gone")
-        if call.returning is not None:
-            call.returning.is_rung = False
-        elif agent.state is AgentState.RESERVED and agent.interaction == call.id:
-            yield from self._move(agent, Move.RELEASE, now)
+        """The ring that was asked for is off before anybody answered; no agent was at fault."""
+        rings = dict(call.rings)
+        self._stop_ringing(call)
+        for agent_id, is_seen in rings.items():
+            agent = self._agent(agent_id)
+            if is_seen:
+                yield c.ClosePop(interaction=call.id, agent=agent_id, reason="caller_gone")
+            if call.returning is not None:
+                call.returning.is_rung = False
+            elif agent.state is AgentState.RESERVED and agent.interaction == call.id:
+                yield from self._move(agent, Move.RELEASE, now)
 
-    def _phone_not_found(self, call: Call, now: float) -> Iterator[Output]:
-        """The PBX made no leg for the phone that it was to ring: this phone is not there, whatever was told of it."""
-        assert call.ringing is not None
-        agent = self._agent(call.ringing)
-        agent.is_phone_reachable = False
+    def _was_not_accepted(self, call: Call, now: float) -> Iterator[Output]:
+        """A phone outside answered and nobody pressed the key: a mailbox, for all we know."""
+        for one in list(call.rings):
+            plan = self.plan.agents.get(one)
+            if plan is None or plan.phone.kind is not PhoneKind.OUTSIDE or not call.is_ring_answered:
+                continue
+            del call.rings[one]
+            yield c.ClosePop(interaction=call.id, agent=one, reason="no_answer")
+            agent = self._agent(one)
+            if agent.state is AgentState.RESERVED and agent.interaction == call.id:
+                yield from self._move(agent, Move.FAIL, now, reason="not_accepted")
+
+    def _phones_not_found(self, call: Call, now: float) -> Iterator[Output]:
+        """The PBX made no leg for a phone that it was to ring: this phone is not there, whatever was told of it."""
+        lost = [self._agent(agent) for agent, is_seen in call.rings.items() if not is_seen]
+        for agent in lost:
+            if agent.id not in self.plan.agents or self.plan.agents[agent.id].phone.kind is not PhoneKind.OUTSIDE:
+                agent.is_phone_reachable = False
+            elif agent.state is AgentState.RESERVED and agent.interaction == call.id:
+                # The way out is shut: not tried again before the agent says so.
+                yield from self._move(agent, Move.FAIL, now, reason="phone_unreachable")
         yield from self._release_rung(call, now)
-        self._touched(agent)
+        for agent in lost:
+            self._touched(agent)
         yield from self._read_anew(pbx_of(call.leg), now)
 
     def _take_ring_back(self, call: Call, now: float) -> Iterator[Output]:
@@ -895,11 +1095,11 @@ class Inbound:
         agent = self._agent(event.agent)
         if call is None:
             return
-        if call.transfer is not None and call.transfer.kind == "attended" and call.transfer.by != event.agent:
+        if call.transfer is not None and call.transfer.kind != "blind" and call.transfer.by != event.agent:
             call.transfer.target_agent = event.agent
             call.transfer.target_leg = event.leg
-        if call.ringing == event.agent:
-            call.is_ring_seen = True
+        if event.agent in call.rings:
+            call.rings[event.agent] = True
         elif agent.state is not AgentState.RESERVED and agent.may(Move.RESERVE):
             yield from self._move(agent, Move.RESERVE, now, reason="direct", interaction=event.interaction)
         yield c.ShowPop(interaction=event.interaction, agent=event.agent, until=event.until)
@@ -908,25 +1108,31 @@ class Inbound:
         call = self.calls.get(event.interaction)
         agent = self._agent(event.agent)
         if event.outcome is DialOutcome.ANSWERED:
-            if call is not None and call.ringing == event.agent:
+            if call is not None and event.agent in call.rings:
                 # The talk is to be seen in a moment.
-                call.ring_until = now
+                call.ring_until = now + self._accept_s((event.agent,))
+                call.is_ring_answered = True
             return
-        was_ours = call is not None and call.ringing == event.agent
+        was_ours = call is not None and event.agent in call.rings
+        was_member = False
         if call is not None and was_ours:
-            self._stop_ringing(call)
+            self._stop_ringing(call, event.agent)
         is_returning = call is not None and call.returning is not None and call.returning.agent == event.agent
         if call is not None and call.transfer is not None and call.transfer.target_agent == event.agent:
             transfer = call.transfer
-            if not transfer.is_answered and transfer.kind == "attended":
+            if not transfer.is_answered and transfer.kind == "attended" and is_chosen(transfer.target):
+                # Absent as for a caller; the next one is rung as soon as agent and caller are together again.
+                was_member = True
+                transfer.target_agent = transfer.target_leg = None
+            elif not transfer.is_answered and transfer.kind != "blind":
                 yield from self._end_transfer(call, now, "failed")
         reason = POP_REASON.get(event.outcome, "no_answer")
-        if reason == "caller_gone" and call is not None and call.talking:
+        if reason == "caller_gone" and call is not None and (call.talking or call.is_ring_answered):
             reason = "answered_elsewhere"
         yield c.ClosePop(interaction=event.interaction, agent=event.agent, reason=reason)
         if agent.state is not AgentState.RESERVED or agent.interaction not in (event.interaction, None):
             return
-        failure = RING_FAILURE.get(event.outcome) if was_ours else None
+        failure = RING_FAILURE.get(event.outcome) if was_ours or was_member else None
         if is_returning and (failure is None or not was_ours):
             # The caller gave up (then there is a talk to wrap up), or is offered once more.
             return
@@ -941,8 +1147,10 @@ class Inbound:
         call = self.calls.get(event.interaction)
         agent = self._agent(event.agent)
         if call is not None:
-            if call.ringing == event.agent:
-                self._stop_ringing(call)
+            if event.agent in call.rings:
+                yield from self._answered_elsewhere(call, event.agent, now)
+            if event.role == "talk" and not call.talking:
+                yield from self.attending.joined(call, now)
             self._stop_waiting(call)
             self._unoffered.pop(call.leg, None)
             self._end_withdrawal(call)
@@ -953,10 +1161,13 @@ class Inbound:
             call.talking[event.agent] = event.leg
             call.phase_since = now
             transfer = call.transfer
+            yield from self._listener_joined(agent, event.leg, now)
             if event.role == "talk":
                 call.served_by.add(event.agent)
                 call.is_answered = True
+                call.tried.clear()
                 call.queued_at = None
+                call.required = None
                 call.is_head = False
                 call.is_fallen_back = call.is_restored = False
                 call.queue = call.queue or self._queue_of(event.interaction)
@@ -965,14 +1176,23 @@ class Inbound:
                 transfer.target_agent, transfer.target_leg = event.agent, event.leg
                 transfer.is_answered = True
                 if event.role == "talk":
-                    yield from self._end_transfer(call, now, "completed")
+                    yield from self._end_transfer(call, now, "conference" if transfer.is_conference else "completed")
             elif transfer is not None and event.role == "talk":
-                yield from self._end_transfer(call, now, "cancelled" if transfer.kind == "attended" else "failed")
+                yield from self._back_with_caller(call, transfer, now)
         before = agent.interaction
         if agent.may(Move.JOIN):
             yield from self._move(agent, Move.JOIN, now, interaction=event.interaction)
         if call is not None and before != event.interaction:
             yield from self._show_unheard_call(event, before)
+
+    def _answered_elsewhere(self, call: Call, by: AgentId, now: float) -> Iterator[Output]:
+        """One of several phones was answered. Those that rang are told so by the PBX; of the others nothing comes."""
+        silent = [agent for agent, is_seen in call.rings.items() if agent != by and not is_seen]
+        self._stop_ringing(call)
+        for one in silent:
+            agent = self._agent(one)
+            if agent.state is AgentState.RESERVED and agent.interaction == call.id and not agent.legs:
+                yield from self._move(agent, Move.RELEASE, now)
 
     def _show_unheard_call(self, event: e.AgentJoined, before: InteractionId | None) -> Iterator[Output]:
         """The PBX rang this agent without us: the caller's card comes now, and that of the call before goes."""
@@ -990,6 +1210,9 @@ class Inbound:
             call.phase_since = now
             if call.returning is not None and call.returning.agent == event.agent:
                 return
+            if call.is_conference and call.transfer is None and event.leg in self._agent(event.agent).legs:
+                # The last one in a conference.
+                yield c.HangUp(leg=event.leg)
         agent = self._agent(event.agent)
         if event.leg not in agent.legs and agent.interaction == event.interaction:
             yield from self._leave(agent, call, now)
@@ -1003,6 +1226,11 @@ class Inbound:
         return queue if queue in self.plan.queues else None
 
     def _leg_started(self, event: e.LegStarted, now: float) -> Iterator[Output]:
+        self.attending.leg_started(event.leg)
+        if is_spy(event.leg):
+            if (session := self.supervision.of_leg(event.leg)) is not None:
+                session.has_leg = True
+            return
         owner = self._phones.get((pbx_of(event.leg), event.endpoint))
         if owner is not None:
             agent = self._agent(owner)
@@ -1023,6 +1251,16 @@ class Inbound:
                 deadline_s=LOOK_UP_DEADLINE_S,
             )
 
+    def _leg_owned(self, event: e.LegOwned, now: float) -> Iterator[Output]:
+        owner = self._phones.get((pbx_of(event.leg), event.endpoint))
+        if owner is not None and event.leg not in self._leg_owner:
+            agent = self._agent(owner)
+            agent.legs.add(event.leg)
+            self._leg_owner[event.leg] = owner
+            self._touched(agent)
+        return
+        yield
+
     def _forget_leg(self, leg: LegId) -> None:
         owner = self._leg_owner.pop(leg, None)
         if owner is not None:
@@ -1032,7 +1270,12 @@ class Inbound:
             self._touched(agent)
 
     def _leg_ended(self, event: e.LegEnded, now: float) -> Iterator[Output]:
+        for listening in self.supervision.hearing(event.leg):
+            yield from self._stop_listening(listening, "call_over", now)
+        if (session := self.supervision.of_leg(event.leg)) is not None:
+            yield from self._has_listened(session, now)
         self._early.pop(interaction_id(event.leg), None)
+        yield from self.attending.leg_ended(event, now)
         home = self.conversations.of_leg(event.leg)
         left = self.calls.get(home.id) if home is not None and home.customer_leg == event.leg else None
         if left is not None:
@@ -1050,8 +1293,10 @@ class Inbound:
         if call is not None:
             call.talking.pop(agent.id, None)
             call.served_by.discard(agent.id)
-            if call.transfer is not None and call.transfer.by == agent.id and call.transfer.kind == "attended":
-                yield from self._end_transfer(call, now, "failed")
+            transfer = call.transfer
+            if transfer is not None and transfer.by == agent.id and transfer.kind == "attended":
+                is_done = transfer.is_handing_over and transfer.is_answered
+                yield from self._end_transfer(call, now, "completed" if is_done else "failed")
         queue = self.plan.queues.get(call.queue) if call is not None and call.queue is not None else None
         is_returning = call is not None and call.returning is not None and call.returning.agent == agent.id
         if call is not None and is_returning:
@@ -1059,8 +1304,9 @@ class Inbound:
         if agent.state is AgentState.RESERVED and not (is_returning and has_served):
             yield from self._move(agent, Move.RELEASE, now)
         elif agent.state in (AgentState.RESERVED, AgentState.ON_CALL):
-            if has_served and queue is not None and queue.wrap_up_s > 0:
-                yield from self._move(agent, Move.LEAVE, now, interaction=interaction, until=now + queue.wrap_up_s)
+            wrap_up_s = _wrap_up_s(queue, now - agent.since) if has_served and queue is not None else 0
+            if wrap_up_s > 0:
+                yield from self._move(agent, Move.LEAVE, now, interaction=interaction, until=now + wrap_up_s)
                 return
             yield from self._move(agent, Move.LEAVE_FREE if agent.state is AgentState.ON_CALL else Move.RELEASE, now)
         if interaction is not None:
@@ -1076,10 +1322,12 @@ class Inbound:
         agent = self._agent(event.agent)
         agent.is_desk_fresh, agent.desk_why = False, "gone"
         self._touched(agent)
+        if (session := self.supervision.of(agent.id)) is not None:
+            yield from self._stop_listening(session, "hung_up", now)
         call = self.calls.get(agent.interaction) if agent.interaction is not None else None
         if call is not None and call.returning is not None and call.returning.agent == agent.id and not agent.legs:
             return
-        if agent.state is AgentState.RESERVED and call is not None and call.ringing == agent.id:
+        if agent.state is AgentState.RESERVED and call is not None and agent.id in call.rings:
             yield from self._ring_elsewhere(call, agent, now)
         elif agent.state is AgentState.ON_CALL and call is not None:
             yield from self._save_customer(call, agent, now)
@@ -1091,8 +1339,13 @@ class Inbound:
 
     def _ring_elsewhere(self, call: Call, agent: Agent, now: float) -> Iterator[Output]:
         """It rings where nobody hears it."""
-        self._stop_ringing(call)
+        self._stop_ringing(call, agent.id)
         yield c.ClosePop(interaction=call.id, agent=agent.id, reason="unreachable")
+        if call.rings:
+            # Others hear it.
+            yield from self._hang_up_all(agent)
+            yield from self._move(agent, Move.RELEASE, now)
+            return
         if call.returning is not None:
             yield from self._give_up_return(call, now)
         elif agent.state is AgentState.RESERVED:
@@ -1195,7 +1448,8 @@ class Inbound:
         call.queue = call.queue or self.plan.default_queue
         if call.queue is not None:
             call.wanted_agent = None
-        self._is_match_due = True
+        if call.is_waiting:
+            self._stand_in_line(call, now)
         call.served_by.discard(agent.id)
         if agent.state is AgentState.RESERVED and agent.interaction == call.id:
             yield c.ClosePop(interaction=call.id, agent=agent.id, reason="unreachable")
@@ -1230,7 +1484,7 @@ class Inbound:
         self.links[event.pbx] = "up"
         self._doctor.link_up(event.pbx, now)
         if self._beat_at is None:
-            self._beat_at = now + BEAT_S
+            self._beat_at = now + self._beat_s
         yield from self._beat()
         if self._is_look_up_due and not self._is_restoring:
             self._is_look_up_due = False
@@ -1262,14 +1516,18 @@ class Inbound:
         waiting = {leg.leg for leg in event.legs if leg.is_waiting}
         legs: dict[str, set[LegId]] = {}
         for leg in event.legs:
-            legs.setdefault(leg.endpoint, set()).add(leg.leg)
+            if not (is_spy(leg.leg) and leg.bridge is None):
+                legs.setdefault(leg.endpoint, set()).add(leg.leg)
         for agent in self._agents_on(event.pbx):
-            endpoint = self.plan.agents[agent.id].phone.endpoint
-            agent.is_phone_reachable = devices.get(endpoint) in REACHABLE
+            phone = self.plan.agents[agent.id].phone
+            is_outside = phone.kind is PhoneKind.OUTSIDE
+            agent.is_phone_reachable = is_outside or devices.get(phone.endpoint) in REACHABLE
             had_legs = bool(agent.legs)
             for gone in agent.legs:
                 self._leg_owner.pop(gone, None)
-            agent.legs = set(legs.get(endpoint, ()))
+            # Of a number outside the reading shows the trunk.
+            alive = {leg.leg for leg in event.legs} & agent.legs if is_outside else legs.get(phone.endpoint, set())
+            agent.legs = set(alive)
             self._leg_owner.update(dict.fromkeys(agent.legs, agent.id))
             self._touched(agent)
             call = self.calls.get(agent.interaction) if agent.interaction is not None else None
@@ -1287,6 +1545,7 @@ class Inbound:
         self._mirror.pbx_read(event.pbx, event.members)
         seen = {leg.leg: leg for leg in event.legs}
         queued = {one.leg: one for one in event.queued}
+        yield from self._listeners_read(event, now)
         for agent in self._agents_on(event.pbx):
             if not agent.legs and agent.state in (AgentState.RESERVED, AgentState.ON_CALL):
                 yield from self._phone_is_empty(agent, now)
@@ -1308,16 +1567,20 @@ class Inbound:
                 call.returning.until = now + RETURN_S
                 yield from self._send_away(call)
         for call in self.calls.values():
-            if call.leg not in self._unoffered and pbx_of(call.leg) == event.pbx:
+            if call.leg not in self._unoffered and pbx_of(call.leg) == event.pbx and call.is_restored:
                 call.is_restored = False
+                if call.is_waiting:
+                    self._stand_in_line(call, now)
 
     def _phone_is_empty(self, agent: Agent, now: float) -> Iterator[Output]:
         """A busy agent whose phone has no call at all."""
+        if self.supervision.of(agent.id) is not None or self.attending.waiting.is_kept_free(agent.id):
+            return
         call = self.calls.get(agent.interaction) if agent.interaction is not None else None
         if call is not None:
             if call.returning is not None and call.returning.agent == agent.id:
                 return
-            if call.ringing == agent.id and self._is_on_its_way(call, now):
+            if agent.id in call.rings and self._is_on_its_way(call, now):
                 return
             if call.transfer is not None and call.transfer.target_agent == agent.id:
                 if now < call.transfer.at + ANSWER_S:
@@ -1327,8 +1590,8 @@ class Inbound:
         yield from self._free_agent(agent, call, now)
 
     def _free_agent(self, agent: Agent, call: Call | None, now: float) -> Iterator[Output]:
-        if call is not None and call.ringing == agent.id:
-            self._stop_ringing(call)
+        if call is not None:
+            self._stop_ringing(call, agent.id)
         yield from self._leave(agent, call, now)
 
     def _is_on_its_way(self, call: Call, now: float) -> bool:
@@ -1407,8 +1670,21 @@ class Inbound:
                     yield from self._free_agent(self.agents[colleague], call, now)
             case "silent_ring" if call is not None:
                 yield from self._take_ring_back(call, now)
-            case "stuck_transfer" if call is not None:
-                yield from self._end_transfer(call, now, "failed")
+            case "stuck_transfer" if call is not None and call.transfer is not None:
+                if is_chosen(call.transfer.target):
+                    yield from self._back_with_caller(call, call.transfer, now)
+                else:
+                    yield from self._end_transfer(call, now, "failed")
+            case "lost_callback" if one.interaction is not None:
+                yield from self.attending.heal(one.interaction, now)
+            case "mistaken_agent" if agent is not None:
+                self._touched(agent)
+            case "ghost_place" if one.interaction is not None:
+                self.line.remove(one.interaction)
+            case "lost_place" if call is not None:
+                self._stand_in_line(call, now)
+            case "no_queue" if call is not None:
+                yield from self._queue_anew(call, now)
             case "lost_caller" if call is not None:
                 call.is_head = True
                 yield c.ReturnToHold(leg=call.leg)
@@ -1416,7 +1692,7 @@ class Inbound:
                 pass
 
     def _legs_read(self, event: e.LegsRead, now: float) -> Iterator[Output]:
-        gone, unknown = self._doctor.legs_read(event, self.conversations.live_legs(event.pbx), now)
+        gone, unknown = self._doctor.legs_read(event, self._live_legs(event.pbx), now)
         for leg in gone:
             home = self.conversations.of_leg(leg)
             yield e.Repaired(
@@ -1460,6 +1736,23 @@ class Inbound:
         if event.command == "StopRecording" and event.leg is not None and event.why in ("timeout", "link_down"):
             self._again.append((now + RETRY_S, c.StopRecording(leg=event.leg)))
             return
+        if event.command in ("CallBack", "SendAway"):
+            yield from self.attending.failed(event, now)
+            return
+        if event.command == "StartSpy" and event.leg is not None:
+            session = self.supervision.of_leg(event.leg)
+            if session is not None:
+                session.why = "refused"
+                yield from self._has_listened(session, now)
+            return
+        if event.command == "ChangeSpy" and event.leg is not None:
+            session = self.supervision.of_leg(event.leg)
+            if session is not None and session.heard is not None:
+                session.mode = session.heard
+            return
+        if event.command == "StartTakeOver" and event.leg is not None:
+            yield from self._could_not_take_over(event.leg, now)
+            return
         interaction = self.conversations.of_leg(event.leg) if event.leg is not None else None
         call = self.calls.get(interaction.id) if interaction is not None else None
         if call is None:
@@ -1467,17 +1760,17 @@ class Inbound:
         if event.command == "SendToHold" and call.returning is not None:
             call.returning.retry_at = now + RETRY_S
             return
-        if event.command in ("StartConsult", "SendToHold"):
+        if event.command in ("StartConsult", "SendToHold", "SendOutside"):
             yield from self._end_transfer(call, now, "failed")
             return
-        if event.command == "JoinLegs" and call.transfer is not None:
-            call.transfer.is_joining = call.transfer.is_handing_over = False
+        if event.command in ("JoinLegs", "JoinConference") and call.transfer is not None:
+            call.transfer.is_joining = call.transfer.is_handing_over = call.transfer.is_conference = False
         if event.command != "RingAgent" or call.ringing is None or call.is_ring_seen:
             return
         yield from self._release_rung(call, now)
         call.is_head = True
         call.not_before = now + RETRY_S
-        self._start_waiting(call)
+        self._start_waiting(call, now)
 
     # ── the desk ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -1535,6 +1828,10 @@ class Inbound:
         if agent.state is AgentState.WRAP_UP:
             yield from self._finish_wrap_up(agent, now)
 
+    def _finish_wrap_up_of(self, agent: AgentId, now: float) -> Iterator[Output]:
+        if self._agent(agent).state is AgentState.WRAP_UP:
+            yield from self._finish_wrap_up(self._agent(agent), now)
+
     def _finish_wrap_up(self, agent: Agent, now: float) -> Iterator[Output]:
         interaction = agent.interaction
         yield from self._move(agent, Move.FINISH, now)
@@ -1578,26 +1875,145 @@ class Inbound:
         if customer is None:
             return
         kind = "attended" if event.is_attended else "blind"
-        if event.is_attended:
-            target = self.plan.agents.get(AgentId(event.target.removeprefix("agent:")))
-            if target is None:
-                return
-            call.transfer = Transfer(event.agent, agent_leg, event.target, kind, now, target_agent=target.id)
-            yield self._transfer_started(call, now)
-            reserved = self._agent(target.id)
+        home = self.conversations.get(call.id)
+        call.transfer = Transfer(event.agent, agent_leg, event.target, kind, now)
+        call.transfer.is_in_company = home is not None and bool(set(home.peers_of(customer)) - {agent_leg})
+        yield self._transfer_started(call, now)
+        why = self._why_no_transfer(call, call.transfer, now)
+        if why:
+            yield from self._end_transfer(call, now, why)
+        elif event.is_attended:
+            yield from self._consult(call, customer, now)
+        else:
+            yield from self._send_on(call, customer, call.transfer)
+
+    def _why_no_transfer(self, call: Call, transfer: Transfer, now: float) -> str:
+        """The outcome of a transfer that can't begin; empty: it can."""
+        kind, _, name = transfer.target.partition(":")
+        match kind:
+            case "agent":
+                return "" if AgentId(name) in self.plan.agents else "failed"
+            case "queue" if QueueId(name) not in self.plan.queues:
+                return "failed"
+            case "number":
+                return "" if self.plan.outside.allows(name) else "refused"
+            case "queue" | "skill":
+                if transfer.kind == "attended":
+                    return "" if self._whom_to_consult(call, transfer, now) is not None else "nobody"
+                return "" if kind == "queue" or self._is_met_by_anybody(call, name, transfer.by) else "nobody"
+            case _:
+                return "failed"
+
+    def _is_met_by_anybody(self, call: Call, text: str, but: AgentId) -> bool:
+        try:
+            required = parse(text)
+        except ExpressionError:
+            return False
+        return any(
+            required.meets(plan.skills, self._variables(call))
+            for plan in self.plan.agents.values()
+            if plan.id != but and self._agent(plan.id).state is not AgentState.LOGGED_OUT
+        )
+
+    def _whom_to_consult(self, call: Call, transfer: Transfer, now: float) -> AgentId | None:
+        """The agent named, or whoever of the queue or skill would have the next caller."""
+        kind, _, name = transfer.target.partition(":")
+        if kind == "agent":
+            return AgentId(name)
+        if kind == "skill" and not self._is_met_by_anybody(call, name, transfer.by):
+            return None
+        asking = InteractionId(f"consult {call.id}")
+        queue = QueueId(name) if kind == "queue" else call.queue
+        required = name if kind == "skill" else None
+        self.line.put(Waiter(asking, queue, now, self._variables(call), required=required, is_parked=True), now=now)
+        choice = self.line.explain(asking, now=now)
+        self.line.remove(asking)
+        return choice.agent
+
+    def _consult(self, call: Call, customer: LegId, now: float) -> Iterator[Output]:
+        transfer = call.transfer
+        assert transfer is not None
+        number = outside_number(transfer.target)
+        target = None if number else self._whom_to_consult(call, transfer, now)
+        if target is None and not number:
+            yield from self._end_transfer(call, now, "nobody")
+            return
+        plan = self.plan.agents[target] if target is not None else None
+        if plan is not None:
+            transfer.target_agent, transfer.target_leg = plan.id, None
+            reserved = self._agent(plan.id)
             if reserved.may(Move.RESERVE):
                 yield from self._move(reserved, Move.RESERVE, now, reason="consult", interaction=call.id)
-            yield c.StartConsult(
-                leg=customer,
-                agent_leg=agent_leg,
-                endpoint=target.phone.endpoint,
-                ring_timeout_s=self._ring_s(call),
-                shown_as=self._shown_to(target, call),
-            )
+        yield c.StartConsult(
+            leg=customer,
+            agent_leg=transfer.by_leg,
+            endpoint=plan.phone.endpoint if plan is not None else number,
+            ring_timeout_s=self._ring_s(call) if plan is not None else OUTSIDE_RING_S,
+            shown_as=self._shown_to(plan, call) if plan is not None else "",
+            is_outside=plan is None or plan.phone.kind is PhoneKind.OUTSIDE,
+            must_accept=plan is not None and plan.phone.kind is PhoneKind.OUTSIDE,
+            language=plan.language if plan is not None else "",
+            is_in_company=transfer.is_in_company,
+        )
+
+    def _send_on(self, call: Call, customer: LegId, transfer: Transfer) -> Iterator[Output]:
+        """The caller goes; the agent who sent them is out."""
+        number, skill = outside_number(transfer.target), skill_of(transfer.target)
+        if number:
+            # Nobody there: whoever sent the caller has them back.
+            back = f"agent:{transfer.by}"
+            yield c.SendOutside(leg=customer, other=transfer.by_leg, number=number, target=back)
+            return
+        call.required = skill or None
+        yield c.SendToHold(leg=customer, other=transfer.by_leg, target="" if skill else transfer.target)
+
+    def _back_with_caller(self, call: Call, transfer: Transfer, now: float) -> Iterator[Output]:
+        """Whoever asked for the transfer speaks with the caller (again)."""
+        customer = self.customer_leg(call.id)
+        is_unheard = not (transfer.is_answered or transfer.is_joining) and is_chosen(transfer.target)
+        if transfer.is_conference:
+            yield from self._end_transfer(call, now, "conference")
+        elif transfer.kind == "attended" and is_unheard and customer is not None:
+            if transfer.target_agent is not None:
+                # No leg was made for this phone: it is not there, whatever was told of it.
+                absent = self._agent(transfer.target_agent)
+                absent.is_phone_reachable = False
+                if absent.state is AgentState.RESERVED and absent.interaction == call.id:
+                    yield from self._move(absent, Move.RELEASE, now)
+                self._touched(absent)
+            yield from self._consult(call, customer, now)
         else:
-            call.transfer = Transfer(event.agent, agent_leg, event.target, kind, now)
-            yield self._transfer_started(call, now)
-            yield c.SendToHold(leg=customer, other=agent_leg, target=event.target)
+            yield from self._end_transfer(call, now, "cancelled" if transfer.kind == "attended" else "failed")
+
+    def _dial_ended(self, event: e.DialEnded, now: float) -> Iterator[Output]:
+        """A number outside answered, or did not, to whom a caller is being handed on."""
+        home = self.conversations.of_leg(event.to)
+        call = self.calls.get(home.id) if home is not None else None
+        transfer = call.transfer if call is not None else None
+        if home is None or call is None or transfer is None or not outside_number(transfer.target):
+            return
+        is_answered = event.outcome is DialOutcome.ANSWERED
+        if transfer.kind == "attended" and event.by == transfer.by_leg:
+            if is_answered:
+                transfer.target_leg, transfer.is_answered = event.to, True
+            else:
+                yield from self._end_transfer(call, now, "failed")
+        elif transfer.kind == "blind" and event.by == home.customer_leg and is_answered:
+            yield from self._end_transfer(call, now, "completed")
+
+    def _conference_requested(self, event: e.ConferenceRequested, now: float) -> Iterator[Output]:
+        call = self.calls.get(event.interaction)
+        transfer = call.transfer if call is not None else None
+        customer = self.customer_leg(call.id) if call is not None else None
+        if call is None or transfer is None or transfer.by != event.agent or transfer.kind != "attended":
+            return
+        if customer is None or transfer.is_joining or not transfer.is_answered or transfer.target_leg is None:
+            return
+        transfer.is_joining = transfer.is_conference = True
+        if not transfer.is_in_company:
+            # First, so that the others find the caller there whatever becomes of the next order.
+            yield c.JoinConference(leg=customer, of=customer)
+        yield c.JoinConference(leg=transfer.by_leg, of=customer, also=transfer.target_leg)
 
     def _transfer_started(self, call: Call, now: float) -> e.TransferStarted:
         assert call.transfer is not None
@@ -1616,10 +2032,17 @@ class Inbound:
             return
         if transfer.is_answered and transfer.target_leg is not None:
             transfer.is_joining = transfer.is_handing_over = True
-            yield c.JoinLegs(leg=customer, to=transfer.target_leg)
+            if transfer.is_in_company:
+                yield c.JoinConference(leg=transfer.target_leg, of=customer)
+                yield c.HangUp(leg=transfer.by_leg)
+            else:
+                yield c.JoinLegs(leg=customer, to=transfer.target_leg)
+            return
+        if transfer.is_in_company:
+            # Nobody sends a caller on out of a talk with others before there is anybody.
             return
         yield from self._end_transfer(call, now, "blonde")
-        yield c.SendToHold(leg=customer, other=transfer.by_leg, target=transfer.target)
+        yield from self._send_on(call, customer, transfer)
 
     def _transfer_cancel_requested(self, event: e.TransferCancelRequested, now: float) -> Iterator[Output]:
         call = self.calls.get(event.interaction)
@@ -1629,14 +2052,20 @@ class Inbound:
             return
         if customer is not None and not transfer.is_joining:
             transfer.is_joining = True
-            yield c.JoinLegs(leg=transfer.by_leg, to=customer)
+            if transfer.is_in_company:
+                yield c.JoinConference(leg=transfer.by_leg, of=customer)
+            else:
+                yield c.JoinLegs(leg=transfer.by_leg, to=customer)
 
     def _end_transfer(self, call: Call, now: float, outcome: str) -> Iterator[Output]:
         transfer, call.transfer = call.transfer, None
         if transfer is None:
             return
+        call.is_conference = outcome == "conference" or (call.is_conference and transfer.is_in_company)
         if transfer.target_agent is not None and not transfer.is_answered:
             target = self._agent(transfer.target_agent)
+            if transfer.kind == "take_over" and transfer.target_leg is not None:
+                yield c.HangUp(leg=transfer.target_leg)
             if target.state is AgentState.RESERVED and target.interaction == call.id and not target.legs:
                 yield from self._move(target, Move.RELEASE, now)
         yield e.TransferEnded(
@@ -1648,17 +2077,182 @@ class Inbound:
             outcome=outcome,
         )
 
+    # ── company ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _spy_requested(self, event: e.SpyRequested, now: float) -> Iterator[Output]:
+        call = self.calls.get(event.interaction)
+        spied = call.talking.get(event.agent) if call is not None else None
+        session = self.supervision.of(event.listener)
+        if session is not None and (session.interaction, session.agent) == (event.interaction, event.agent):
+            if session.mode is not event.mode and not session.why:
+                session.mode, session.by = event.mode, event.by
+                if session.heard is not None:
+                    yield c.ChangeSpy(leg=session.leg, mode=session.mode)
+            return
+        plan = self.plan.agents.get(event.listener)
+        if spied is None or plan is None or session is not None or not self._may_be_called(plan, spied, event.agent):
+            yield e.SpyEnded(
+                at=now, interaction=event.interaction, agent=event.agent, listener=event.listener, why="refused"
+            )
+            return
+        yield from self._finish_wrap_up_of(plan.id, now)
+        session = self.supervision.begin(event, spied, plan.phone.pbx, now=now)
+        yield from self._move(self._agent(plan.id), Move.RESERVE, now, reason=LISTENING, by=event.by)
+        yield c.StartSpy(
+            leg=session.leg,
+            of=spied,
+            endpoint=plan.phone.endpoint,
+            mode=session.mode,
+            ring_timeout_s=RING_S,
+            # Whatever the listener may read in the pages: a phone's display and its list of calls are nobody's page.
+            shown_as=handle_of(event.interaction),
+        )
+
+    def _may_be_called(self, plan: AgentPlan, leg: LegId, other: AgentId) -> bool:
+        """Whether this agent's phone can be called to join the call of ``leg``, in which ``other`` speaks."""
+        agent = self._agent(plan.id)
+        is_there = agent.is_phone_reachable and not agent.legs and plan.phone.pbx == pbx_of(leg)
+        return is_there and agent.may(Move.RESERVE) and plan.id != other and plan.phone.kind is not PhoneKind.OUTSIDE
+
+    def _spy_placed(self, event: e.SpyPlaced, now: float) -> Iterator[Output]:
+        session = self.supervision.of_leg(event.leg)
+        if session is None:
+            return
+        if event.mode is None:
+            session.why = session.why or "call_over"
+            return
+        yield from self._listens(session, event.mode, now)
+        if session.mode is not event.mode and not session.why:
+            yield c.ChangeSpy(leg=session.leg, mode=session.mode)
+
+    def _listens(self, session: Session, mode: e.SpyMode, now: float) -> Iterator[Output]:
+        session.has_leg, session.heard = True, mode
+        listener = self._agent(session.listener)
+        if listener.state is AgentState.RESERVED:
+            yield from self._move(listener, Move.JOIN, now, reason=LISTENING, by=session.by)
+        yield e.SpyStarted(
+            at=now,
+            interaction=session.interaction,
+            agent=session.agent,
+            listener=session.listener,
+            mode=mode,
+            by=session.by,
+        )
+
+    def _spy_end_requested(self, event: e.SpyEndRequested, now: float) -> Iterator[Output]:
+        session = self.supervision.of(event.listener)
+        if session is not None and session.interaction == event.interaction:
+            yield from self._stop_listening(session, "asked", now)
+
+    def _stop_listening(self, session: Session, why: str, now: float) -> Iterator[Output]:
+        """The listener's leg is ended; what follows, follows from its end."""
+        if not session.why:
+            session.why, session.ordered_at = why, now
+        yield c.HangUp(leg=session.leg)
+
+    def _has_listened(self, session: Session, now: float) -> Iterator[Output]:
+        self.supervision.end(session)
+        listener = self._agent(session.listener)
+        if listener.reason == LISTENING:
+            move = Move.LEAVE_FREE if listener.state is AgentState.ON_CALL else Move.RELEASE
+            yield from self._move(listener, move, now)
+        why = session.why or ("refused" if session.heard is None else "hung_up")
+        yield e.SpyEnded(
+            at=now, interaction=session.interaction, agent=session.agent, listener=session.listener, why=why
+        )
+
+    def _listener_joined(self, agent: Agent, leg: LegId, now: float) -> Iterator[Output]:
+        """Whoever listened is in the call now."""
+        session = self.supervision.of(agent.id)
+        if session is not None and session.leg == leg:
+            session.why = "took_over"
+            agent.legs.add(leg)
+            self._leg_owner[leg] = agent.id
+            agent.reason = ""
+            yield from self._has_listened(session, now)
+
+    def _listeners_read(self, event: e.PbxRead, now: float) -> Iterator[Output]:
+        """Who listens was not told while the link was down: what the PBX says overrules what we believed."""
+        seen = {leg.leg: leg for leg in event.legs}
+        for session in self.supervision.on(event.pbx):
+            leg = seen.get(session.leg)
+            if leg is None and (session.has_leg or session.ordered_at + ANSWER_S <= now):
+                yield from self._has_listened(session, now)
+            elif leg is not None and session.spied not in seen:
+                yield from self._stop_listening(session, "call_over", now)
+            elif leg is not None and leg.is_up and session.heard is None:
+                yield from self._listens(session, session.mode, now)
+            elif leg is not None:
+                session.has_leg = True
+        for leg in event.legs:
+            if is_spy(leg.leg) and leg.bridge is None and self.supervision.of_leg(leg.leg) is None:
+                # Nobody knows who hears what there.
+                yield c.HangUp(leg=leg.leg)
+
+    def _live_legs(self, pbx: PbxId) -> dict[LegId, float]:
+        return self.supervision.live_legs(pbx) | self.conversations.live_legs(pbx)
+
+    def _take_over_requested(self, event: e.TakeOverRequested, now: float) -> Iterator[Output]:
+        call = self.calls.get(event.interaction)
+        agent_leg = call.talking.get(event.agent) if call is not None else None
+        customer = self.customer_leg(event.interaction)
+        plan = self.plan.agents.get(event.taker)
+        if call is None or agent_leg is None or customer is None or plan is None or call.transfer is not None:
+            return
+        session = self.supervision.of(plan.id)
+        is_here = session is not None and session.interaction == call.id and session.heard is not None
+        if not is_here and (session is not None or not self._may_be_called(plan, customer, event.agent)):
+            return
+        call.transfer = Transfer(event.agent, agent_leg, f"agent:{plan.id}", "take_over", now, target_agent=plan.id)
+        call.transfer.until = now + self._ring_s(call) + ANSWER_S
+        yield self._transfer_started(call, now)
+        if session is None:
+            yield from self._finish_wrap_up_of(plan.id, now)
+            yield from self._move(
+                self._agent(plan.id), Move.RESERVE, now, reason="take_over", by=event.by, interaction=call.id
+            )
+        yield c.StartTakeOver(
+            leg=session.leg if session is not None else take_leg(customer, event.at),
+            of=customer,
+            endpoint=plan.phone.endpoint,
+            ring_timeout_s=self._ring_s(call),
+            shown_as=self._shown_to(plan, call) or call.ani,
+        )
+
+    def _could_not_take_over(self, leg: LegId, now: float) -> Iterator[Output]:
+        of = ordered_for(leg)
+        session = self.supervision.of_leg(leg)
+        home = self.conversations.of_leg(of if of is not None else session.spied if session is not None else leg)
+        call = self.calls.get(home.id) if home is not None else None
+        if call is not None and call.transfer is not None and call.transfer.kind == "take_over":
+            yield from self._end_transfer(call, now, "failed")
+
     def _ring_s(self, call: Call) -> int:
         queue = self.plan.queues.get(call.queue) if call.queue is not None else None
         return queue.ring_timeout_s if queue is not None else 20
 
     def _interaction_held(self, event: e.InteractionHeld, now: float) -> Iterator[Output]:
         call = self.calls.get(event.interaction)
-        if call is not None:
-            call.is_held = event.is_held
-            call.phase_since = now
+        if call is None:
+            return
+        call.is_held = event.is_held
+        call.phase_since = now
+        queue = self.plan.queues.get(call.queue) if call.queue is not None else None
+        recall_s = queue.hold_recall_s if queue is not None else HOLD_RECALL_S
+        if event.is_held and recall_s:
+            self._on_hold[event.agent] = Hold(call.id, event.at, recall_s, event.at + recall_s)
+        else:
+            self._on_hold.pop(event.agent, None)
         return
         yield
+
+    def _recall(self, agent: AgentId, hold: Hold, now: float) -> Iterator[Output]:
+        """The caller still waits on this agent's hold."""
+        if hold.interaction not in self.calls:
+            del self._on_hold[agent]
+            return
+        hold.due_at = now + hold.recall_s
+        yield e.HoldRecalled(at=now, interaction=hold.interaction, agent=agent, held_s=now - hold.since)
 
     def _recording_changed(self, event: e.RecordingChanged, now: float) -> Iterator[Output]:
         call = self.calls.get(event.interaction)
@@ -1676,7 +2270,7 @@ class Inbound:
             fact = self._refined(fact, now)
         elif isinstance(fact, e.AgentRang):
             call = self.calls.get(fact.interaction)
-            if call is not None and call.ringing == fact.agent:
+            if call is not None and fact.agent in call.rings:
                 fact = replace(fact, until=call.ring_until)
         yield fact
         handler = self._handlers.get(type(fact))
@@ -1717,6 +2311,12 @@ class Inbound:
         )
 
 
+def _wrap_up_s(queue: QueuePlan, talk_s: float) -> int:
+    """A long talk is followed by a breather."""
+    is_long = queue.breather_s > 0 and talk_s >= queue.breather_after_s
+    return queue.wrap_up_s + (queue.breather_s if is_long else 0)
+
+
 FLOOR_FACTS = (
     e.AgentChosen,
     e.AgentJoined,
@@ -1724,13 +2324,22 @@ FLOOR_FACTS = (
     e.AgentRang,
     e.AgentRingEnded,
     e.AgentStateChanged,
+    e.CallbackClosed,
+    e.CallbackDialled,
+    e.CallbackPlaced,
+    e.CallerAnnounced,
+    e.CallerOverflowed,
+    e.HoldRecalled,
     e.InteractionEnded,
     e.InteractionHeld,
     e.InteractionMerged,
     e.InteractionQueued,
     e.InteractionStarted,
+    e.MessageLeft,
     e.RecordingChanged,
     e.Repaired,
+    e.SpyEnded,
+    e.SpyStarted,
     e.TransferEnded,
     e.TransferStarted,
 )
@@ -1741,12 +2350,16 @@ OF_A_CONVERSATION = (
     e.AgentLeft,
     e.AgentRang,
     e.AgentRingEnded,
+    e.CallbackClosed,
     e.InteractionEnded,
     e.InteractionHeld,
     e.InteractionMerged,
     e.InteractionQueued,
     e.InteractionStarted,
+    e.MessageLeft,
     e.RecordingChanged,
+    e.SpyEnded,
+    e.SpyStarted,
     e.TransferEnded,
     e.TransferStarted,
 )

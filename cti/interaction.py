@@ -25,7 +25,18 @@ from typing import TypeAlias
 
 from cti import events as e
 from cti.events import BridgeKind, DialOutcome, Event, HangupCause
-from cti.ids import AgentId, BridgeId, InteractionId, LegId, PbxId, interaction_id, pbx_of, uniqueid_of
+from cti.ids import (
+    AgentId,
+    BridgeId,
+    InteractionId,
+    LegId,
+    PbxId,
+    interaction_id,
+    is_spy,
+    ordered_for,
+    pbx_of,
+    uniqueid_of,
+)
 
 SETTLE_S = 0.3
 """How long a leg may be between two bridges before its talk counts as over. Measured moves take a few milliseconds."""
@@ -171,6 +182,7 @@ class Interaction:
     account: str = ""
     choice: str = ""
     language: str = ""
+    path: str = ""
     queue: str = ""
     """The ``app_queue`` queue it last waited in, empty for our own queues."""
     answered_at: float | None = None
@@ -270,11 +282,16 @@ class Conversations:
 
     def __init__(self, owner_of: OwnerOf) -> None:
         self.owner_of = owner_of
+        self.on_start: Callable[[Interaction], None] | None = None
+        """Told of each conversation as its ``InteractionStarted`` is yielded: by the time that fact is heard the
+        conversation may be over."""
         self._interactions: dict[InteractionId, Interaction] = {}
         self._homes: dict[LegId, InteractionId] = {}
         self._linked: dict[LegId, InteractionId] = {}
         self._aliases: dict[InteractionId, InteractionId] = {}
         self._bridges: dict[BridgeId, set[LegId]] = {}
+        self._listening: dict[LegId, e.LegStarted | e.LegSeen] = {}
+        """Who hears a call without being in it."""
         self._agent_legs: dict[AgentId, set[LegId]] = {}
         self._due: dict[InteractionId, float] = {}
         self._ended: list[InteractionId] = []
@@ -284,6 +301,7 @@ class Conversations:
             e.PlanChanged: self._plan_changed,
             e.LegStarted: self._leg_started,
             e.LegIdentified: self._leg_identified,
+            e.LegOwned: self._leg_owned,
             e.LegRinging: self._leg_ringing,
             e.LegAnswered: self._leg_answered,
             e.LegRenamed: self._leg_renamed,
@@ -368,7 +386,9 @@ class Conversations:
         yield
 
     def _leg_started(self, event: e.LegStarted) -> Iterator[Event]:
-        if event.leg not in self._homes:
+        if is_spy(event.leg):
+            self._listening.setdefault(event.leg, event)
+        elif event.leg not in self._homes:
             self._add_leg(event, event.conversation, event.at)
         return
         yield
@@ -390,7 +410,7 @@ class Conversations:
             role=role,
             started_at=started_at,
         )
-        home = self._home_of(conversation, leg)
+        home = self._home_of(ordered_for(leg.id) or conversation, leg)
         home.legs[leg.id] = leg
         self._homes[leg.id] = home.id
         if agent is not None:
@@ -423,6 +443,16 @@ class Conversations:
     def _leg_identified(self, event: e.LegIdentified) -> Iterator[Event]:
         if known := self._leg(event.leg):
             known[1].number, known[1].name = event.number, event.name
+        return
+        yield
+
+    def _leg_owned(self, event: e.LegOwned) -> Iterator[Event]:
+        known = self._leg(event.leg)
+        agent = self.owner_of(pbx_of(event.leg), event.endpoint)
+        if known is not None and known[1].is_party and known[1].agent is None and agent is not None:
+            leg = known[1]
+            leg.endpoint, leg.agent, leg.role = event.endpoint, agent, LegRole.AGENT
+            self._agent_legs.setdefault(agent, set()).add(leg.id)
         return
         yield
 
@@ -514,6 +544,10 @@ class Conversations:
     # ── bridges ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _bridge_joined(self, event: e.BridgeJoined) -> Iterator[Event]:
+        listener = self._listening.pop(event.leg, None)
+        if listener is not None:
+            # From now on this one is in the call.
+            self._add_leg(listener, listener.conversation, event.at).answered_at = event.at
         known = self._leg(event.leg)
         if known is None:
             return
@@ -570,6 +604,7 @@ class Conversations:
     # ── the end of a leg, and of a conversation ───────────────────────────────────────────────────────────
 
     def _leg_ended(self, event: e.LegEnded) -> Iterator[Event]:
+        self._listening.pop(event.leg, None)
         if known := self._leg(event.leg):
             yield from self._end_leg(*known, event.at, event.cause)
 
@@ -673,6 +708,8 @@ class Conversations:
             home.ani_name = caller.name
             called = customer.number if customer is not None and home.direction == "outbound" else ""
             home.dnis = dialable(caller.dialled) or dialable(called)
+        if self.on_start is not None:
+            self.on_start(home)
         yield e.InteractionStarted(
             at=at,
             interaction=home.id,
@@ -685,12 +722,14 @@ class Conversations:
             account=home.account,
             choice=home.choice,
             language=home.language,
+            path=home.path,
         )
 
     def _take_offer(self, home: Interaction, offer: e.CallOffered) -> None:
         home.ani, home.ani_name, home.is_withheld = offer.ani, offer.ani_name, offer.is_withheld
         home.dnis, home.account = offer.dnis, offer.account
         home.choice, home.language = offer.choice, offer.language
+        home.path = offer.path
 
     def _unite(self, one: Interaction, two: Interaction, at: float) -> Iterator[Event]:
         """Two conversations are one: the younger goes into the older."""
@@ -1027,6 +1066,7 @@ class Conversations:
             file=home.recording,
             state=home.recording_state,
             basis=home.recording_basis,
+            on_leg=home.recorded_leg,
         )
 
     # ── after a reconnect ─────────────────────────────────────────────────────────────────────────────────
@@ -1040,9 +1080,15 @@ class Conversations:
             if known is None:
                 if one.leg in self._homes:
                     continue
+                if is_spy(one.leg) and one.bridge is None:
+                    self._listening[one.leg] = one
+                    continue
+                self._listening.pop(one.leg, None)
                 self._add_leg(one, one.conversation, one.started_at)
             else:
-                known[1].channel, known[1].endpoint = one.channel, one.endpoint
+                known[1].channel = one.channel
+                if known[1].agent is None:
+                    known[1].endpoint = one.endpoint
                 yield from self._leg_relinked(e.LegRelinked(at=event.at, leg=one.leg, conversation=one.conversation))
         for one in seen.values():
             if known := self._leg(one.leg):
@@ -1051,6 +1097,8 @@ class Conversations:
             if known := self._leg(one.leg):
                 known[1]._parted_at = None
                 yield from self._meet(known[1], event.at)
+        for listener in [leg for leg in self._listening if pbx_of(leg) == event.pbx and leg not in seen]:
+            del self._listening[listener]
         # When those who are gone went is not known. Nobody saw them talk after the PBX was last heard, so no later.
         last_seen_at = self._heard_at.get(event.pbx, event.at)
         for home in [home for home in self._interactions.values() if home.pbx == event.pbx]:

@@ -17,7 +17,8 @@ from cti import commands as c
 from cti.agent_state import BUSY, Agent
 from cti.events import AgentState, MemberSeen
 from cti.ids import AgentId, PbxId, QueueId
-from cti.routing.plan import AgentPlan, Plan, recording_settings
+from cti.routing.menus import menu_settings
+from cti.routing.plan import AgentPlan, PhoneKind, Plan, recording_settings
 
 MEMBER_QUEUES = ":"
 """Between the queues of a phone in the setting ``member/<endpoint>``."""
@@ -44,11 +45,11 @@ def settings_of(plan: Plan, pbx: PbxId) -> dict[str, str]:
     if plan.default_queue is not None:
         settings["default-queue"] = str(plan.default_queue)
     for agent in plan.agents.values():
-        if agent.phone.pbx == pbx and agent.queues:
+        if agent.phone.pbx == pbx and agent.queues and agent.phone.kind is not PhoneKind.OUTSIDE:
             settings[f"member/{agent.phone.endpoint}"] = MEMBER_QUEUES.join(agent.queues)
             if not agent.may_see_numbers:
                 settings.update(dict.fromkeys((f"numbers/{queue}" for queue in agent.queues), "hidden"))
-    return settings | dict(recording_settings(plan))
+    return settings | dict(recording_settings(plan)) | dict(menu_settings(plan))
 
 
 class Mirror:
@@ -71,6 +72,8 @@ class Mirror:
         self._plan = plan
         members: dict[tuple[PbxId, QueueId], list[AgentPlan]] = {}
         for one in plan.agents.values():
+            if one.phone.kind is PhoneKind.OUTSIDE:
+                continue  # nobody there would be asked to press a key
             for queue in one.queues:
                 if queue in plan.queues:
                     members.setdefault((one.phone.pbx, queue), []).append(one)

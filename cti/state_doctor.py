@@ -138,11 +138,14 @@ def ailments(core: Inbound, now: float) -> Iterator[Ailment]:
             yield from _of_agent(core, agent)
     for call in core.calls.values():
         yield from _of_call(core, call, now)
+    yield from _of_line(core)
+    for kept in core.attending.waiting.lost(core.plan, now):
+        yield Ailment("lost_callback", kept.pbx, None, kept.interaction)
 
 
 def _of_agent(core: Inbound, agent: Agent) -> Iterator[Ailment]:
     plan = core.plan.agents.get(agent.id)
-    if plan is None:
+    if plan is None or core.supervision.of(agent.id) is not None or core.attending.waiting.is_kept_free(agent.id):
         return
     pbx = plan.phone.pbx
     for leg in agent.legs:
@@ -158,10 +161,23 @@ def _of_agent(core: Inbound, agent: Agent) -> Iterator[Ailment]:
         yield Ailment("stuck_agent", pbx, agent.id, agent.interaction)
 
 
+def _of_line(core: Inbound) -> Iterator[Ailment]:
+    """The line is what is decided from: it must be about the callers and agents that there are."""
+    pbx = next(iter(core.links), None)
+    if pbx is None:
+        return
+    for one in core.line:
+        call = core.calls.get(one)
+        if (call is None or not call.is_waiting) and core.attending.waiting.by_waiter(one) is None:
+            yield Ailment("ghost_place", pbx, None, one)
+    for agent in core.line.mistaken():
+        yield Ailment("mistaken_agent", core.plan.agents[agent].phone.pbx, agent, None)
+
+
 def _is_kept(call: Call, agent: AgentId) -> bool:
     """The agent is RESERVED for this caller though no phone rings (yet)."""
     return (
-        call.ringing == agent
+        agent in call.rings
         or (call.returning is not None and call.returning.agent == agent)
         or (call.transfer is not None and call.transfer.target_agent == agent)
     )
@@ -181,18 +197,25 @@ def _of_call(core: Inbound, call: Call, now: float) -> Iterator[Ailment]:
     if call.ringing is not None and call.ring_until is not None and call.ring_until <= now:
         yield Ailment("silent_ring", pbx, call.ringing, call.id)
     transfer = call.transfer
-    if transfer is not None and not transfer.is_joining:
+    is_due = transfer is not None and (transfer.kind != "take_over" or transfer.until <= now)
+    if transfer is not None and is_due and not transfer.is_joining:
         customer = core.customer_leg(call.id)
         if customer is not None and transfer.by_leg in home.peers_of(customer):
             yield Ailment("stuck_transfer", pbx, transfer.by, call.id)
     if is_lost(core, call):
         yield Ailment("lost_caller", pbx, None, call.id)
+    if call.is_waiting and call.id not in core.line:
+        yield Ailment("lost_place", pbx, None, call.id)
+    elif call.is_waiting and call.queue not in core.plan.queues and call.wanted_agent is None:
+        yield Ailment("no_queue", pbx, None, call.id)
 
 
 def is_lost(core: Inbound, call: Call) -> bool:
     """A caller of ours who is on the line and neither waits nor rings nor talks, nor is anywhere else."""
     home = core.conversations.get(call.id)
     if home is None or not call.is_accepted or call.is_waiting or call.ringing is not None or call.is_fallen_back:
+        return False
+    if call.away:
         return False
     if call.transfer is not None and call.transfer.kind == "attended":
         return False

@@ -128,6 +128,7 @@ class TonePhone(asyncio.DatagramProtocol):
             struct.pack("!BBH", event, 0x8A if turn >= 5 else 0x0A, SAMPLES_PER_PACKET * min(turn, 5))
             for turn in range(1, 8)
         )
+        self._pressed.extend([b""] * 5)  # nobody presses two keys at once
 
     def fall_silent(self) -> None:
         """Send no more packets: the phone is dead, its socket isn't."""
@@ -185,6 +186,26 @@ class TonePhone(asyncio.DatagramProtocol):
                     ) from None
                 raise
 
+    async def never_hears(self, hz: float, *, for_s: float) -> None:
+        """Make sure that ``hz`` is no part of what is heard, for so long. Raises ``AssertionError``."""
+        until = asyncio.get_running_loop().time() + for_s
+        while asyncio.get_running_loop().time() < until:
+            share = self.share_of(hz)
+            assert share < 0.01, f"{hz} Hz heard: share {share:.3f}"
+            await asyncio.sleep(0.1)
+
+    async def hears_both(self, one_hz: float, other_hz: float, *, within_s: float = 5.0) -> None:
+        """Wait until both tones make up what is heard. Raises ``AssertionError`` when they don't in time."""
+        async with asyncio.timeout(within_s) as deadline:
+            try:
+                while min(self.share_of(one_hz), self.share_of(other_hz)) < 0.2:
+                    await asyncio.sleep(0.05)
+            except asyncio.CancelledError:
+                if deadline.expired():
+                    shares = f"{self.share_of(one_hz):.2f} and {self.share_of(other_hz):.2f}"
+                    raise AssertionError(f"{one_hz} and {other_hz} Hz not heard in time: {shares}") from None
+                raise
+
     async def hears_sound(self, *, within_s: float = 5.0) -> None:
         """Wait until anything can be heard from now on. Raises ``AssertionError`` when nothing is in time."""
         since = asyncio.get_running_loop().time()
@@ -205,7 +226,10 @@ class TonePhone(asyncio.DatagramProtocol):
         pressed_at = None
         while self._packets_of_tone and self._transport is not None and not self._transport.is_closing():
             kind, at, payload = 8, stamp, self._packets_of_tone[turn % len(self._packets_of_tone)]
-            if self._pressed:
+            if self._pressed and not self._pressed[0]:
+                self._pressed.popleft()
+                pressed_at = None
+            elif self._pressed:
                 is_first, pressed_at = pressed_at is None, pressed_at if pressed_at is not None else stamp
                 kind, at, payload = 101 | (0x80 if is_first else 0), pressed_at, self._pressed.popleft()
             else:

@@ -21,7 +21,7 @@ from cti.errors import ActionFailed, ActionTimeout, LinkDown, LinkError, LoginRe
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from panoramisk.message import Message
 
@@ -246,6 +246,17 @@ class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
             future.exception()
             return future
         return self.protocol.send(action, as_list=as_list)
+
+    def order(self, name: str, headers: Iterable[tuple[str, str]], settled: Callable[[LinkError | None], None]) -> None:
+        """Send an action of which only matters whether it is done; see ``AmiProtocol.order``."""
+        if self.protocol is None:
+            self.settled(settled, LinkDown("not connected"))
+        else:
+            self.protocol.order(name, headers, settled)
+
+    def settled(self, settled: Callable[[LinkError | None], None], problem: LinkError | None) -> None:
+        """Called when an action that was ordered is done, or known not to be."""
+        self._guarded(settled, problem)
 
     async def send_awaiting_actions(self, *_: Any) -> None:
         """Panoramisk sends unanswered actions again here. Nothing is ever sent again."""

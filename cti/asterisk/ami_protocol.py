@@ -20,15 +20,16 @@ from panoramisk import actions
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.message import Message
 
-from cti.errors import ActionTimeout, BadInput, LinkDown, LinkError, ProtocolError
+from cti.errors import ActionFailed, ActionTimeout, BadInput, LinkDown, LinkError, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from cti.asterisk.ami_client import AmiClient
 
 SEPARATOR = b"\r\n\r\n"
 GREETING = b"Asterisk Call Manager/"
+SUCCESS = b"Response: Success\r\n"
 SHUTDOWN = b"Event: Shutdown\r\n"
 MAX_GREETING_BYTES = 256
 MAX_HEADER_BYTES = 1000
@@ -99,13 +100,20 @@ def encode_action(headers: Iterable[tuple[str, Any]]) -> bytes:
     return b"\r\n".join(lines) + SEPARATOR
 
 
+def _problem(answer: Message | list[Message]) -> ActionFailed | None:
+    """Why an action was not done, by its answer."""
+    message = answer[0] if isinstance(answer, list) else answer
+    return None if message.success else ActionFailed(str(message.message))
+
+
 @dataclass(slots=True, eq=False)
 class Pending:
-    """An action on its way: its future, what has come of its list so far, and when it was last heard of (loop time)."""
+    """An action on its way: its future (or who is called instead), what has come of its list so far, and when it was
+    last heard of (loop time)."""
 
     name: str
     mark: bytes
-    future: asyncio.Future[Any]
+    future: asyncio.Future[Any] | Callable[[LinkError | None], None]
     as_list: bool | None
     timeout_s: float
     heard_at: float
@@ -145,6 +153,11 @@ class AmiProtocol(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         self._lists = 0
         self._buffer = bytearray()
         self._scanned = 0
+        self._done: list[Callable[[LinkError | None], None]] = []
+        """Who is to be told of the answers of this read, after its events."""
+        self._unsent: list[bytes] = []
+        """Actions of this turn of the loop: they are written together."""
+        self._unsent_bytes = 0
         self._transport: asyncio.Transport | None = None
 
     # ── the connection's life ─────────────────────────────────────────────────────────────────────────────
@@ -170,6 +183,7 @@ class AmiProtocol(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         if self._transport is not None:
             self._transport.abort()
         self._buffer.clear()
+        self._unsent.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -207,16 +221,34 @@ class AmiProtocol(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         key = mark.encode()
         if key in self._pending:
             raise BadInput("ActionID", "in_use")
-        pending = Pending(name, key, future, as_list, timeout_s or self._action_timeout_s, self._loop.time())
-        self._pending[key] = pending
-        if self.closed or self._transport is None:
-            self._settle(pending, LinkDown(f"{name}: not connected"))
-        elif self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
-            self._settle(pending, LinkDown(f"{name}: the PBX does not read"))
-        else:
-            self._transport.write(wire)
-            self._look_at(pending.heard_at + pending.timeout_s)
+        timeout_s = timeout_s or self._action_timeout_s
+        self._send(Pending(name, key, future, as_list, timeout_s, self._loop.time()), wire)
         return future
+
+    def order(self, name: str, headers: Iterable[tuple[str, str]], settled: Callable[[LinkError | None], None]) -> None:
+        """Send an action of which only matters whether it is done: ``settled`` is called once, with None or with why
+        not (``ActionFailed``, ``ActionTimeout``, ``LinkDown``). Raises ``BadInput`` as ``send``."""
+        mark = f"{self._prefix}-{next(self._serial)}"
+        wire = encode_action((("Action", name), ("ActionID", mark), *headers))
+        self._send(Pending(name, mark.encode(), settled, False, self._action_timeout_s, self._loop.time()), wire)
+
+    def _send(self, pending: Pending, wire: bytes) -> None:
+        self._pending[pending.mark] = pending
+        if self.closed or self._transport is None:
+            self._settle(pending, LinkDown(f"{pending.name}: not connected"))
+        elif self._transport.get_write_buffer_size() + self._unsent_bytes > MAX_UNSENT_BYTES:
+            self._settle(pending, LinkDown(f"{pending.name}: the PBX does not read"))
+        else:
+            if not self._unsent:
+                self._loop.call_soon(self._write)
+            self._unsent.append(wire)
+            self._unsent_bytes += len(wire)
+            self._look_at(pending.heard_at + pending.timeout_s)
+
+    def _write(self) -> None:
+        wire, self._unsent, self._unsent_bytes = b"".join(self._unsent), [], 0
+        if wire and self._transport is not None:
+            self._transport.write(wire)
 
     def _look_at(self, at: float) -> None:
         if at < self._timer_at:
@@ -240,13 +272,18 @@ class AmiProtocol(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
             return
         if pending.messages:
             self._lists -= 1
-        if pending.future.done():
+        future = pending.future
+        if not isinstance(future, asyncio.Future):
+            problem = result if isinstance(result, LinkError) else _problem(result)
+            self.factory.settled(future, problem)
+            return
+        if future.done():
             return
         if isinstance(result, LinkError):
-            pending.future.set_exception(result)
-            pending.future.exception()  # who does not wait for the answer is not told twice by asyncio's log
+            future.set_exception(result)
+            future.exception()  # who does not wait for the answer is not told twice by asyncio's log
         else:
-            pending.future.set_result(result)
+            future.set_result(result)
 
     # ── receiving ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -287,6 +324,10 @@ class AmiProtocol(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
             self.factory.events_received(events)
             if SHUTDOWN in whole and any(message.startswith(SHUTDOWN) for message in events):
                 self.fail(LinkDown("the PBX shuts down"))
+        if self._done:
+            done, self._done = self._done, []
+            for settled in done:
+                self.factory.settled(settled, None)
 
     def _take_greeting(self) -> bool:
         head = bytes(self._buffer[:MAX_GREETING_BYTES])
@@ -310,6 +351,10 @@ class AmiProtocol(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         mark = header_value(raw, b"ActionID")
         pending = self._pending.get(mark) if mark is not None else None
         if pending is None or not raw.startswith(b"Response: "):
+            return
+        if raw.startswith(SUCCESS) and not isinstance(pending.future, asyncio.Future):
+            del self._pending[pending.mark]
+            self._done.append(pending.future)
             return
         message = parse_message(raw)
         is_list = pending.as_list

@@ -25,12 +25,13 @@ from cti.asterisk.translator import (
     INTERNAL_TECHS,
     MAX_WAITED_S,
     RECORDING_BASES,
+    REFUSALS,
     clean_text,
     extension,
     split_channel,
 )
 from cti.events import BridgeKind, Event, HangupCause
-from cti.ids import BridgeId, LegId, PbxId
+from cti.ids import SLUG, BridgeId, LegId, PbxId
 
 LONGEST_LINE = 16_384
 MOST_LEGS = 50_000
@@ -42,6 +43,7 @@ _ANI = re.compile(r"\+?[0-9]{1,20}")
 _NOT_DIALLABLE = re.compile(r"[^0-9+]")
 _WORD = re.compile(r"[A-Za-z0-9._-]{0,40}")
 _TARGET = re.compile(r"(?:agent|queue):[a-z0-9][a-z0-9._-]{0,39}")
+_PATH = re.compile(r"[a-z0-9:>*#._-]{0,120}")
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}\.wav")
 _DIALLING = frozenset({"Dial", "Queue"})
 
@@ -219,8 +221,19 @@ class CelTranslator:
                     yield e.PickedUp(at=at, by=by, target=leg)
             case "CallfloorOffer":
                 yield _offer(_own(row), leg, at)
+            case "CallfloorPhone":
+                number = clean_text(_own(row).get("Phone", ""), 40)
+                if _ANI.fullmatch(number):
+                    yield e.LegOwned(at=at, leg=leg, endpoint=number)
             case "CallfloorFallback":
                 yield e.CallerFellBack(at=at, leg=leg)
+            case "CallfloorUnrecorded" if (why := _own(row).get("Why", "")) in REFUSALS:
+                yield e.RecordingRefused(at=at, leg=leg, why=why)
+            case "CallfloorMessage":
+                own = _own(row)
+                file, queue = clean_text(own.get("File", ""), 200), own.get("Queue", "")
+                if _FILE.fullmatch(file):
+                    yield e.MessageRecorded(at=at, leg=leg, file=file, queue=queue if SLUG.match(queue) else "")
             case "CallfloorRecording":
                 own = _own(row)
                 recorded = self._known.get(own.get("Channelid", ""), known)
@@ -280,6 +293,7 @@ def _offer(own: dict[str, str], leg: LegId, at: float) -> e.CallOffered:
     ani = own.get("Ani", "")
     is_withheld = own.get("Withheld") == "1" or _ANI.fullmatch(ani) is None
     waited, target, consent = own.get("Waited", ""), own.get("Target", ""), own.get("Consent", "")
+    path = own.get("Path", "")
     return e.CallOffered(
         at=at,
         leg=leg,
@@ -293,4 +307,5 @@ def _offer(own: dict[str, str], leg: LegId, at: float) -> e.CallOffered:
         waited_s=min(float(waited), MAX_WAITED_S) if re.fullmatch(r"[0-9]{1,9}", waited, re.ASCII) else 0.0,
         target=target if _TARGET.fullmatch(target) else "",
         consent=consent if consent in ("yes", "no") else "",
+        path=path if _PATH.fullmatch(path) else "",
     )

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import re
 import secrets
 import shutil
 import socket
 import tempfile
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cti.asterisk import fallback_queues
 from cti.ids import SLUG
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -52,6 +55,9 @@ DIALPLAN_SETTINGS = {
     "CALLFLOOR_MUSIC": "default",
     "CALLFLOOR_UNREACHABLE_S": "30",
     "CALLFLOOR_END": "message",
+    "CALLFLOOR_LANGUAGE": "en",
+    "CALLFLOOR_OUT_TRUNK": "",
+    "CALLFLOOR_OUT_CALLERID": "",
     "CALLFLOOR_EMERGENCY": "110,112,119,120,911,999",
     "CALLFLOOR_CODE_LOG_IN": "*51",
     "CALLFLOOR_CODE_LOG_OUT": "*52",
@@ -62,6 +68,7 @@ DIALPLAN_SETTINGS = {
 
 _SETTING = re.compile(r"CALLFLOOR_[A-Za-z0-9_.-]{1,60}")
 _SETTING_VALUE = re.compile(r"[A-Za-z0-9+*,&._/ -]{0,400}")
+_NETWORK = re.compile(r"[A-Za-z0-9.:/-]{1,120}")
 _CONTACT = re.compile(r"sip:[A-Za-z0-9.:-]{1,120}")
 
 
@@ -158,7 +165,18 @@ def free_ports() -> Ports:
     return Ports(sip_udp=chosen[0], ws=chosen[1], ami=chosen[2])
 
 
-def write_configuration(
+def desk_phones(file: Path, names: Iterable[str]) -> list[PhoneAccount]:
+    """The accounts of desk phones. Their passwords are kept in ``file``, with new ones for names that are new."""
+    known: dict[str, str] = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    wanted = {name: known.get(name) or secrets.token_hex(16) for name in names}
+    if wanted != known:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text("".join(f'"{name}" = "{word}"\n' for name, word in wanted.items()), encoding="utf-8")
+    return [PhoneAccount(name, password, is_browser=False) for name, password in wanted.items()]
+
+
+def configuration(
     etc: Path,
     *,
     folder: Path,
@@ -173,11 +191,14 @@ def write_configuration(
     settings: Mapping[str, str] | None = None,
     messages: Path | None = None,
     prompts: Path | None = None,
+    queues_file: Path | None = None,
     ami_username: str,
     ami_secret: str,
     ari_username: str = "callfloor",
     ari_secret: str = "",
     bind: str = "127.0.0.1",
+    sip_bind: str = "127.0.0.1",
+    public_address: str = "",
     ami_permit: Sequence[str] = ("127.0.0.1/32",),
     trunk_networks: Sequence[str] = ("127.0.0.1/32",),
     trunk_contact: str = "",
@@ -185,12 +206,16 @@ def write_configuration(
     fallback_s: int = 300,
     dialplans: Path = DIALPLANS,
     extra_dialplan: str = "",
-) -> None:
-    """Write all configuration files of one Asterisk into ``etc``.
+    log_folder: Path | None = None,
+    site_folder: Path | None = None,
+) -> dict[str, str]:
+    """All configuration files of one Asterisk whose ``etc`` is that folder: name → text.
 
     ``settings`` are global variables of the dialplan. ``static_members`` stand in ``queues.conf`` and can't be removed
     while Asterisk runs: only for a PBX that has no daemon. ``trunk_contact`` is where the trunk is called
-    (``sip:host:port``). Raises ``ValueError`` for a name or value that could be more than that.
+    (``sip:host:port``). ``sip_bind``: where trunks and desk phones reach it; ``public_address``: as the other side of a
+    router sees it. ``site_folder``: holds what the site adds (``pjsip.conf``, ``extensions.conf``, ``queues.conf``).
+    Raises ``ValueError`` for a name or value that could be more than that.
     """
     queues = tuple(queues)
     static_members = static_members or {}
@@ -222,10 +247,18 @@ def write_configuration(
     dialplan_globals["CALLFLOOR_PROMPTS"] = str(prompts or "")
     if trunk_contact and not _CONTACT.fullmatch(trunk_contact):
         raise ValueError(trunk_contact)
+    for address in (bind, sip_bind, *((public_address,) if public_address else ())):
+        ipaddress.ip_address(address)
+    for network in (*ami_permit, *trunk_networks):
+        if not _NETWORK.fullmatch(network):
+            raise ValueError(network)
     wanted = (TEMPLATES / "modules.txt").read_text(encoding="utf-8").split()
     modules = [f"{name}.so" for name in wanted if (program.modules / f"{name}.so").is_file()]
     values = {
         "folder": folder,
+        "etc_folder": etc,
+        "log_folder": log_folder or folder / "log",
+        "site_folder": site_folder,
         "run_folder": run_folder,
         "modules_folder": program.modules,
         "data_folder": program.data,
@@ -236,6 +269,8 @@ def write_configuration(
         "phones": phones,
         "queues": queues,
         "static_members": static_members,
+        "queue_settings": fallback_queues.SETTINGS,
+        "queues_file": queues_file,
         "dialplan_globals": dialplan_globals,
         "language": _prompt_language(program.data),
         "ami_username": ami_username,
@@ -244,6 +279,8 @@ def write_configuration(
         "ari_secret": ari_secret,
         "cel_columns": CEL_COLUMNS.values(),
         "bind": bind,
+        "sip_bind": sip_bind,
+        "public_address": public_address,
         "ami_permit": ami_permit,
         "trunk_networks": trunk_networks,
         "trunk_contact": trunk_contact,
@@ -259,10 +296,19 @@ def write_configuration(
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  plain configuration files; every name in them was checked above
     )
+    return {
+        source.name.removesuffix(".j2"): templates.get_template(source.name).render(values)
+        for source in sorted(TEMPLATES.glob("*.conf.j2"))
+    }
+
+
+def write_configuration(etc: Path, files: Mapping[str, str]) -> None:
+    """Write ``configuration`` into its folder. It holds secrets: for the owner only."""
     etc.mkdir(parents=True, exist_ok=True)
-    for source in sorted(TEMPLATES.glob("*.conf.j2")):
-        target = etc / source.name.removesuffix(".j2")
-        target.write_text(templates.get_template(source.name).render(values), encoding="utf-8")
+    for name, text in files.items():
+        target = etc / name
+        target.touch(mode=0o600)
+        target.write_text(text, encoding="utf-8")
         target.chmod(0o600)
 
 
@@ -272,7 +318,7 @@ class LocalPbx:
     ``folder`` keeps its configuration, logs and database from start to start. ``queues`` are the slugs of the fall-back
     queues ``callfloor-<slug>``, whose members the daemon mirrors; ``routes`` maps dialled numbers to queue slugs.
     ``extra_dialplan`` is appended to ``extensions.conf`` (tests). ``rtp_timeout_s`` 0 keeps silent phones connected.
-    ``settings``, ``static_members``, ``trunk_contact``: as in ``write_configuration``.
+    ``settings``, ``static_members``, ``trunk_contact``: as in ``configuration``.
     """
 
     def __init__(
@@ -366,6 +412,11 @@ class LocalPbx:
         return self.folder / "messages"
 
     @property
+    def queues_file(self) -> Path:
+        """Where the daemon adds fall-back queues."""
+        return self.folder / "queues.conf"
+
+    @property
     def cel(self) -> Path:
         """The PBX's own record of calls: lines of ``CEL_COLUMNS``."""
         return self.folder / "log" / "cel-custom" / "callfloor.csv"
@@ -389,8 +440,9 @@ class LocalPbx:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for place in (self.recordings, self.messages):
             place.mkdir(parents=True, exist_ok=True)
-        write_configuration(
-            self.folder / "etc",
+        etc = self.folder / "etc"
+        files = configuration(
+            etc,
             folder=self.folder,
             run_folder=self._run_folder(),
             program=self._program,
@@ -403,6 +455,7 @@ class LocalPbx:
             settings=self._settings,
             prompts=self._prompts,
             messages=self.messages,
+            queues_file=self.queues_file,
             trunk_contact=self._trunk_contact,
             ami_username=self.ami_username,
             ami_secret=self.ami_secret,
@@ -412,6 +465,7 @@ class LocalPbx:
             fallback_s=self._fallback_s,
             extra_dialplan=self._extra_dialplan,
         )
+        write_configuration(etc, files)
         with (self.folder / "log" / "console.log").open("ab") as console:
             self._process = await asyncio.create_subprocess_exec(
                 *_end_with_parent(),

@@ -18,17 +18,22 @@ Fact = TypeVar("Fact")
 
 
 def quick(cls: Callable[P, Fact]) -> Callable[P, Fact]:
-    """A function that builds instances of ``cls``, a dataclass with slots, from keywords; none may be left out.
+    """A function that builds instances of ``cls``, a dataclass with slots, from keywords; only what has a default may
+    be left out.
 
     Raises ``TypeError`` for any other class.
     """
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)) or hasattr(cls, "__post_init__"):
         raise TypeError(f"{cls!r} is no plain dataclass")
-    names = [field.name for field in dataclasses.fields(cls)]
+    fields = dataclasses.fields(cls)
+    names = [field.name for field in fields]
+    defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
     scope: dict[str, Any] = {"new": object.__new__, "cls": cls}
     scope |= {f"set_{name}": getattr(cls, name).__set__ for name in names}
+    scope |= {f"default_{name}": default for name, default in defaults.items()}
+    wanted = [f"{name}=default_{name}" if name in defaults else name for name in names]
     lines = [
-        f"def make(*, {', '.join(names)}):",
+        f"def make(*, {', '.join(wanted)}):",
         " fact = new(cls)",
         *(f" set_{n}(fact, {n})" for n in names),
         " return fact",

@@ -51,6 +51,11 @@ TRANSFER_RING_S = 30.0
 QUEUE_RING_S = 15.0
 QUEUE_RETRY_S = 5.0
 QUEUE_MESSAGE_S = 3.0
+OUTSIDE_RING_S = 60.0
+PROMPT_S = 2.0
+"""How long one recording of an announcement takes."""
+AWAY_S = 10.0
+"""How long a message takes, played or left."""
 TRUNK = "callfloor-trunk"
 
 BUSY_CAUSE = {DialOutcome.BUSY: HangupCause.BUSY, DialOutcome.REJECTED: HangupCause.REJECTED}
@@ -74,7 +79,8 @@ class PhoneBehaviour:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who calls in. ``patience_s`` runs until the first answer, ``talk_s`` from it."""
+    """Somebody who calls in. ``patience_s`` runs until the first answer, ``talk_s`` from it. ``target``: where the call
+    is sent to by name, if not by its number."""
 
     number: str
     name: str = ""
@@ -85,6 +91,7 @@ class Caller:
     patience_s: float = math.inf
     talk_s: float = math.inf
     agrees_to_recording: bool = True
+    target: str = ""
 
 
 class Place(StrEnum):
@@ -95,19 +102,28 @@ class Place(StrEnum):
     PARK = "park"
     CONSULT = "consult"
     JOIN = "join"
+    SPY = "spy"
+    TAKE = "take"
+    CONFERENCE = "conference"
+    OUTSIDE = "outside"
+    CALLBACK = "callback"
+    AWAY = "away"
+    """A message is played, or one is left."""
     QUEUE = "queue"
     PHONE = "phone"
     """None: the leg was dialled, or it dialled by itself."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Dial:
-    """One phone rings for one leg."""
+    """One phone rings for one leg; ``by`` None: by order of the daemon. ``together``: all that ring at once for it, as
+    long as they do."""
 
-    by: LegId
+    by: LegId | None
     to: LegId
     place: Place
     recording_basis: str = ""
+    together: list[Dial] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -136,7 +152,12 @@ class SimLeg:
     queued_at: float = 0.0
     shown_as: str = ""
     parked_for: LegId | None = None
+    """Who waits for whom, hears whom, or takes over whom."""
+    spies: e.SpyMode = e.SpyMode.LISTEN
     is_recorded: bool = False
+    keys: str = ""
+    saying: str = ""
+    called_back: Caller | None = None
     tapes: int = 0
     has_objected: bool = False
     was_answered: bool = False
@@ -156,10 +177,12 @@ class Phone:
 
 
 class SimPbx:
-    """A PBX without wires. ``rng`` is the only source of chance; ``phones``: endpoint → how its owner behaves.
+    """A PBX without wires. ``rng`` is the only source of chance; ``phones``: endpoint (or number outside) → how its
+    owner behaves.
 
     ``fallback_queue`` takes the callers of whose queue nothing was mirrored; ``fallback_phones`` serve queues without
-    mirrored members; ``fallback_s`` is how long a caller waits there for one of them. ``members`` (queue → endpoint →
+    mirrored members; ``fallback_s`` is how long a caller waits there for one of them. ``stale_s``: a hold loop that saw
+    no beat for so long takes its caller to the fall-back. ``members`` (queue → endpoint →
     is it paused?) and ``settings`` hold what was mirrored, over restarts too.
     While the link is broken it goes on by itself, tells nothing, and carries out nothing (``CommandFailed``).
     """
@@ -173,6 +196,7 @@ class SimPbx:
         fallback_queue: str = "callfloor-fallback",
         fallback_phones: tuple[str, ...] = (),
         fallback_s: float = 60.0,
+        stale_s: float = STALE_TURNS * TURN_S,
     ) -> None:
         self.pbx = pbx
         self.phones = {endpoint: Phone(endpoint, behaviour) for endpoint, behaviour in phones.items()}
@@ -182,9 +206,11 @@ class SimPbx:
         self._fallback_queue = fallback_queue
         self._fallback_phones = fallback_phones
         self._fallback_s = fallback_s
+        self._stale_s = stale_s
         self.members: dict[str, dict[str, bool]] = {}
         self.settings: dict[str, str] = {}
         self._bridges: dict[BridgeId, list[LegId]] = {}
+        self._spies: set[LegId] = set()
         self._planned: list[tuple[float, int, LegId | None, int, Act]] = []
         self._order = itertools.count()
         self._channels = itertools.count(1)
@@ -201,6 +227,14 @@ class SimPbx:
             c.SendToHold: self._send_to_hold,
             c.StartConsult: self._start_consult,
             c.JoinLegs: self._join_legs,
+            c.SendOutside: self._send_outside,
+            c.Announce: self._announce,
+            c.SendAway: self._send_away,
+            c.CallBack: self._call_back,
+            c.JoinConference: self._join_conference,
+            c.StartSpy: self._start_spy,
+            c.ChangeSpy: self._change_spy,
+            c.StartTakeOver: self._start_take_over,
             c.PauseRecording: self._pause_recording,
             c.StopRecording: self._stop_recording,
             c.MirrorMembers: self._mirror_members,
@@ -300,6 +334,7 @@ class SimPbx:
         leg.is_up = True
         self._tell(e.LegAnswered(at=now, leg=leg.id))
         leg.since = now
+        leg.target = caller.target
         self._to_hold(leg, now)
         if caller.patience_s < math.inf:
             self._plan(now + caller.patience_s, None, partial(self._lose_patience, leg.id))
@@ -380,6 +415,15 @@ class SimPbx:
         self._dial(leg, to, TRANSFER_RING_S, Place.PHONE, now)
         return self._told()
 
+    def press(self, leg: LegId, key: str, *, now: float) -> list[Event]:
+        """A waiting caller presses a key; one that means nothing is not told."""
+        found = self.legs.get(leg)
+        if found is not None and found.place is Place.HOLD:
+            self._said(found, now)
+            if key in found.keys:
+                self._tell(e.KeyPressed(at=now, leg=leg, key=key))
+        return self._told()
+
     # ── faults ────────────────────────────────────────────────────────────────────────────────────────────
 
     def break_link(self, *, now: float, why: str = "closed") -> list[Event]:
@@ -418,6 +462,7 @@ class SimPbx:
         facts = self.break_link(now=now, why="shutdown")
         self.legs.clear()
         self._bridges.clear()
+        self._spies.clear()
         self._planned.clear()
         self._boot = self._beat = ""
         self._beat_changed_at = -math.inf
@@ -472,6 +517,7 @@ class SimPbx:
             command.ring_timeout_s,
             Place.RING,
             now,
+            also=command.also,
             recording_basis=basis,
             shown_as=command.shown_as,
         )
@@ -508,11 +554,15 @@ class SimPbx:
         if leg is None or agent_leg is None:
             return "no_such_leg"
         self._part(agent_leg, now)
-        self._part(leg, now)
-        self._enter(leg, Place.PARK)
-        leg.since, leg.parked_for, leg.was_answered = None, agent_leg.id, False
+        if not command.is_in_company:
+            self._part(leg, now)
+            self._enter(leg, Place.PARK)
+            leg.since, leg.parked_for, leg.was_answered = None, agent_leg.id, False
         self._enter(agent_leg, Place.CONSULT)
         agent_leg.parked_for = leg.id
+        if command.is_outside:
+            self._dial(agent_leg, command.endpoint, command.ring_timeout_s, Place.CONSULT, now)
+            return ""
         self._dial(agent_leg, command.endpoint, command.ring_timeout_s, Place.CONSULT, now, shown_as=command.shown_as)
         return ""
 
@@ -527,6 +577,140 @@ class SimPbx:
             self._pull_out(leg, now)
             self._end(leg, HangupCause.NORMAL, now)
         return ""
+
+    def _send_outside(self, command: c.SendOutside, now: float) -> str:
+        leg, other = self.legs.get(command.leg), self.legs.get(command.other)
+        if leg is None:
+            return "no_such_leg"
+        self._part(leg, now)
+        leg.target = command.target
+        self._enter(leg, Place.OUTSIDE)
+        leg.since, leg.was_answered = None, False
+        self._dial(leg, command.number, OUTSIDE_RING_S, Place.OUTSIDE, now)
+        if other is not None:
+            self._hang_up(other, now)
+        return ""
+
+    def _join_conference(self, command: c.JoinConference, now: float) -> str:
+        caller = self.legs.get(command.of)
+        legs = [self.legs.get(one) for one in (command.leg, command.also) if one is not None]
+        if caller is None or any(leg is None for leg in legs):
+            return "no_such_leg"
+        room = BridgeId(f"{self.pbx}/conference-{caller.id}")
+        for leg in legs:
+            assert leg is not None
+            left = [self.legs[one] for one in self._others(leg) if one not in (command.leg, command.also)]
+            is_dialling = leg.place is Place.CONSULT
+            self._part(leg, now)
+            self._enter(leg, Place.CONFERENCE)
+            leg.parked_for, leg.was_answered = None, leg.caller is not None
+            for other in left:
+                # Whoever this one spoke with goes on alone as after a hang-up.
+                self._part(other, now)
+                if other.place is Place.CONSULT:
+                    self._back_from_consult(other, now)
+                elif is_dialling:
+                    self._end(other, HangupCause.NORMAL, now)
+            self._bridges.setdefault(room, [])
+            self._bring(leg, room, now)
+        return ""
+
+    def _start_spy(self, command: c.StartSpy, now: float) -> str:
+        leg = self._ring_by_order(command, Place.SPY, now)
+        if leg is not None:
+            leg.spies = command.mode
+            self._spies.add(leg.id)
+        return ""
+
+    def _change_spy(self, command: c.ChangeSpy, now: float) -> str:
+        leg = self.legs.get(command.leg)
+        if leg is None:
+            return "no_such_leg"
+        leg.spies = command.mode
+        self._tell(e.SpyPlaced(at=now, leg=leg.id, mode=leg.spies))
+        return ""
+
+    def _start_take_over(self, command: c.StartTakeOver, now: float) -> str:
+        leg = self.legs.get(command.leg)
+        if leg is None:
+            self._ring_by_order(command, Place.TAKE, now)
+            return ""
+        self._enter(leg, Place.TAKE)
+        leg.parked_for = command.of
+        self._placed(leg, now)
+        return ""
+
+    def _ring_by_order(self, command: c.StartSpy | c.StartTakeOver, place: Place, now: float) -> SimLeg | None:
+        """Call a phone; what its leg does when it is up depends on ``place``."""
+        phone = self.phones.get(command.endpoint)
+        if phone is None or not phone.is_reachable:
+            return None
+        leg = self._new_leg(command.endpoint, None, place, now, new=command.leg)
+        leg.parked_for, leg.shown_as = command.of, command.shown_as
+        self._ring_phone(Dial(None, leg.id, place), command.ring_timeout_s, now)
+        return leg
+
+    def _announce(self, command: c.Announce, now: float) -> str:
+        leg = self.legs.get(command.leg)
+        if leg is None:
+            return "no_such_leg"
+        leg.keys = command.keys
+        if command.says and leg.place is Place.HOLD:
+            leg.saying = command.what
+            over_at = self._next_turn(leg, now) + PROMPT_S * len(command.says)
+            self._plan(over_at, leg, lambda then: self._said(leg, then))
+        return ""
+
+    def _said(self, leg: SimLeg, now: float) -> None:
+        what, leg.saying = leg.saying, ""
+        if what:
+            self._tell(e.AnnouncementPlayed(at=now, leg=leg.id, what=what))
+
+    def _send_away(self, command: c.SendAway, now: float) -> str:
+        leg = self.legs.get(command.leg)
+        if leg is None:
+            return "no_such_leg"
+        kind, _, value = command.to.partition(":")
+        self._pull_out(leg, now)
+        if kind == "number":
+            self._enter(leg, Place.OUTSIDE)
+            self._dial(leg, value, OUTSIDE_RING_S, Place.OUTSIDE, now)
+            return ""
+        if kind == "menu":
+            # Menus are the real dialplan's: what it does not know leads back to the loop.
+            self._to_hold(leg, now)
+            return ""
+        self._enter(leg, Place.AWAY)
+        if kind == "voicemail":
+            file = f"{leg.id.partition('/')[2]}.wav"
+            self._tell(e.MessageRecorded(at=now, leg=leg.id, file=file, queue=value))
+        self._plan(now + AWAY_S, leg, lambda then: self._hang_up(leg, then))
+        return ""
+
+    def _call_back(self, command: c.CallBack, now: float) -> str:
+        if command.number not in self.phones:
+            return "refused"
+        leg = self._new_leg(command.number, None, Place.CALLBACK, now, new=command.leg)
+        leg.queue, leg.since = command.queue, now - command.waited_s
+        limits = self.phones[command.number].behaviour.hangs_up_after_s
+        talk_s = self._rng.uniform(*limits) if limits is not None else math.inf
+        leg.called_back = Caller(command.number, language=command.language, talk_s=talk_s)
+        self._ring_phone(Dial(None, leg.id, Place.CALLBACK), command.ring_timeout_s, now)
+        return ""
+
+    def _placed(self, leg: SimLeg, now: float) -> None:
+        """A phone that was called by order is up."""
+        if leg.place is Place.CALLBACK:
+            leg.caller = leg.called_back
+            self._to_hold(leg, now)
+            return
+        of = self.legs.get(leg.parked_for) if leg.parked_for is not None else None
+        if of is None:
+            self._end(leg, HangupCause.NORMAL, now)
+        elif leg.place is Place.SPY:
+            self._tell(e.SpyPlaced(at=now, leg=leg.id, mode=leg.spies))
+        else:
+            self._join(leg, of, now)
 
     def _recording_basis(self, leg: SimLeg, policy: RecordingPolicy) -> str:
         """Why this caller is recorded, or not. The announcement is taken as heard, the question as answered."""
@@ -598,6 +782,7 @@ class SimPbx:
 
     def _to_hold(self, leg: SimLeg, now: float) -> None:
         self._enter(leg, Place.HOLD)
+        leg.keys = leg.saying = ""
         leg.parked_for = None
         if leg.since is None or leg.was_answered:
             leg.since = now
@@ -637,7 +822,7 @@ class SimPbx:
         """The loop's own look at the beat and at the acknowledgement, taken when either can have run out."""
         leg = self.legs[leg_id]
         is_acknowledged = leg.ack != "" and leg.ack == leg.offer_boot
-        stale_at = max(leg.offered_at, self._beat_changed_at) + STALE_TURNS * TURN_S
+        stale_at = max(leg.offered_at, self._beat_changed_at) + self._stale_s
         if not is_acknowledged or now >= stale_at:
             self._fall_back(leg, now)
         else:
@@ -685,7 +870,7 @@ class SimPbx:
         leg = self.legs[leg_id]
         if leg.bridge is not None:
             return
-        if leg.dial is not None:
+        while leg.dial is not None:
             self._end_dial(leg.dial, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
         leg.visit += 1
         self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._queue_name(leg), abandoned=False))
@@ -702,20 +887,31 @@ class SimPbx:
         place: Place,
         now: float,
         *,
+        also: tuple[str, ...] = (),
         recording_basis: str = "",
         shown_as: str = "",
     ) -> None:
-        phone = self.phones.get(endpoint)
-        if phone is None or not phone.is_reachable:
+        dials: list[Dial] = []
+        for one in (endpoint, *also):
+            phone = self.phones.get(one)
+            if phone is not None and phone.is_reachable:
+                to = self._new_leg(one, by.conversation, Place.PHONE, now)
+                to.shown_as = shown_as or (by.caller.number if by.caller is not None else by.endpoint)
+                dials.append(Dial(by.id, to.id, place, recording_basis, dials))
+        if not dials:
             # No contact: the PBX makes no channel at all.
             self._after_no_answer(by, place, now)
             return
-        is_busy = bool(phone.legs) and not phone.behaviour.rings_while_talking
-        to = self._new_leg(endpoint, by.conversation, Place.PHONE, now)
-        to.shown_as = shown_as or (by.caller.number if by.caller is not None else by.endpoint)
-        dial = Dial(by.id, to.id, place, recording_basis)
-        by.dial = to.dial = dial
-        self._tell(e.DialStarted(at=now, by=by.id, to=to.id))
+        by.dial = dials[0]
+        for dial in tuple(dials):
+            self._ring_phone(dial, ring_s, now)
+
+    def _ring_phone(self, dial: Dial, ring_s: float, now: float) -> None:
+        to = self.legs[dial.to]
+        phone = self.phones[to.endpoint]
+        is_busy = len(phone.legs) > 1 and not phone.behaviour.rings_while_talking
+        to.dial = dial
+        self._tell(e.DialStarted(at=now, by=dial.by, to=to.id))
         if is_busy:
             self._unanswered(dial, DialOutcome.BUSY, now)
             return
@@ -732,13 +928,22 @@ class SimPbx:
             self._plan(reacts_at, to, lambda then: self._answered(dial, then))
 
     def _answered(self, dial: Dial, now: float) -> None:
-        by, to = self.legs[dial.by], self.legs[dial.to]
-        by.dial = to.dial = None
+        to = self.legs[dial.to]
+        to.dial = None
         to.is_up = True
         to.visit += 1
         self._tell(e.LegAnswered(at=now, leg=to.id))
         self._show_device(self.phones[to.endpoint], now)
-        self._tell(e.DialEnded(at=now, by=by.id, to=to.id, outcome=DialOutcome.ANSWERED))
+        self._tell(e.DialEnded(at=now, by=dial.by, to=to.id, outcome=DialOutcome.ANSWERED))
+        if dial.by is None:
+            self._placed(to, now)
+            return
+        by = self.legs[dial.by]
+        if dial in dial.together:
+            dial.together.remove(dial)
+        for other in list(dial.together):
+            self._end_dial(other, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
+        by.dial = None
         if dial.place is Place.QUEUE:
             by.visit += 1
             self._tell(e.ForeignQueueLeft(at=now, leg=by.id, queue=self._queue_name(by), abandoned=False))
@@ -761,18 +966,23 @@ class SimPbx:
             self._plan(now + self._rng.uniform(*limits), to, lambda then: self._hang_up(to, then))
 
     def _unanswered(self, dial: Dial, outcome: DialOutcome, now: float) -> None:
-        by = self.legs[dial.by]
+        by = self.legs[dial.by] if dial.by is not None else None
         self._end_dial(dial, outcome, BUSY_CAUSE.get(outcome, HangupCause.NORMAL), now)
-        self._after_no_answer(by, dial.place, now)
+        if by is not None and not dial.together:
+            self._after_no_answer(by, dial.place, now)
 
     def _end_dial(self, dial: Dial, outcome: DialOutcome, cause: HangupCause, now: float) -> None:
-        by, to = self.legs[dial.by], self.legs[dial.to]
-        by.dial = to.dial = None
-        self._tell(e.DialEnded(at=now, by=by.id, to=to.id, outcome=outcome))
+        to = self.legs[dial.to]
+        to.dial = None
+        if dial.by is not None:
+            if dial in dial.together:
+                dial.together.remove(dial)
+            self.legs[dial.by].dial = next(iter(dial.together), None)
+        self._tell(e.DialEnded(at=now, by=dial.by, to=to.id, outcome=outcome))
         self._end(to, cause, now)
 
     def _after_no_answer(self, by: SimLeg, place: Place, now: float) -> None:
-        if place is Place.RING:
+        if place in (Place.RING, Place.OUTSIDE):
             self._to_hold(by, now)
         elif place is Place.CONSULT:
             self._back_from_consult(by, now)
@@ -784,6 +994,8 @@ class SimPbx:
         waiting = self.legs.get(leg.parked_for) if leg.parked_for is not None else None
         if waiting is not None and waiting.place is Place.PARK and waiting.parked_for == leg.id:
             self._join(leg, waiting, now)
+        elif waiting is not None and waiting.place is Place.CONFERENCE:
+            self._join_conference(c.JoinConference(leg=leg.id, of=waiting.id), now)
         else:
             self._end(leg, HangupCause.NORMAL, now)
 
@@ -791,7 +1003,7 @@ class SimPbx:
 
     def _join(self, leg: SimLeg, to: SimLeg, now: float) -> None:
         """``Bridge()``: the other leg is fetched from wherever it is, then this one enters."""
-        if leg.dial is not None:
+        while leg.dial is not None:
             self._end_dial(leg.dial, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
         ours = (leg.id, to.id)
         left_over = [self.legs[one] for one in (*self._others(leg), *self._others(to)) if one not in ours]
@@ -839,13 +1051,25 @@ class SimPbx:
         """A redirect of this leg alone: what rings for it stops, who speaks with it is hung up."""
         if leg.place is Place.QUEUE and leg.bridge is None:
             self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._queue_name(leg), abandoned=True))
-        if leg.dial is not None:
+        while leg.dial is not None:
             self._end_dial(leg.dial, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
         others = [self.legs[one] for one in self._others(leg)]
         self._part(leg, now)
+        if leg.place is Place.CONFERENCE:
+            self._stay_in_conference(others, HangupCause.NORMAL, now)
+            return
         for other in others:
             self._part(other, now)
             self._end(other, HangupCause.NORMAL, now)
+
+    def _stay_in_conference(self, others: list[SimLeg], cause: HangupCause, now: float) -> None:
+        """Somebody left a conference. The caller, with whom nobody is left, goes where talks end."""
+        if len(others) == 1 and others[0].caller is not None:
+            if cause is RTP_TIMEOUT_CAUSE:
+                self._part(others[0], now)
+                self._to_hold(others[0], now)
+            else:
+                self._end(others[0], HangupCause.NORMAL, now)
 
     def _hang_up(self, leg: SimLeg, now: float, cause: HangupCause = HangupCause.NORMAL) -> None:
         """One side hangs up; the other side goes on as the dialplan says."""
@@ -856,11 +1080,16 @@ class SimPbx:
                 return
             if leg.place is Place.QUEUE:
                 self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._queue_name(leg), abandoned=True))
-            self._end_dial(dial, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
+            for one in list(dial.together) or [dial]:
+                self._end_dial(one, DialOutcome.CANCELLED, HangupCause.NORMAL, now)
         elif leg.place is Place.QUEUE and leg.bridge is None:
             self._tell(e.ForeignQueueLeft(at=now, leg=leg.id, queue=self._queue_name(leg), abandoned=True))
         others = [self.legs[one] for one in self._others(leg)]
         self._part(leg, now)
+        if leg.place is Place.CONFERENCE:
+            self._end(leg, cause, now)
+            self._stay_in_conference(others, cause, now)
+            return
         for other in others:
             self._part(other, now)
         self._end(leg, cause, now)
@@ -882,6 +1111,11 @@ class SimPbx:
         if phone is not None:
             phone.legs.remove(leg.id)
             self._show_device(phone, now)
+        self._spies.discard(leg.id)
+        for spy in [self.legs[one] for one in sorted(self._spies) if self.legs[one].parked_for == leg.id]:
+            if spy.is_up and spy.place is Place.SPY:
+                self._tell(e.SpyPlaced(at=now, leg=spy.id, mode=None))
+                self._end(spy, HangupCause.NORMAL, now)
         parked = self.legs.get(leg.parked_for) if leg.parked_for is not None else None
         if parked is not None and parked.place is Place.PARK and parked.parked_for == leg.id:
             self._plan(now + PARK_TURN_S, parked, lambda then: self._to_hold(parked, then))
@@ -906,9 +1140,10 @@ class SimPbx:
         *,
         caller: Caller | None = None,
         dialled: str = "",
+        new: LegId | None = None,
     ) -> SimLeg:
         number = next(self._channels)
-        new = leg_id(self.pbx, f"{math.floor(now)}.{number}")
+        new = new or leg_id(self.pbx, f"{math.floor(now)}.{number}")
         leg = SimLeg(
             id=new,
             conversation=conversation if conversation is not None else new,

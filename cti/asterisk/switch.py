@@ -1,9 +1,9 @@
 """One real PBX behind the seam ``cti.switch.Switch``: facts out of its AMI link, commands into it.
 
-A command becomes actions in two steps at most. First all ``Setvar``s, sent back to back; when every one was answered
-with success, the ``Redirect`` (so that nobody is ever rung with the variables of an earlier call). Commands that
-touch the same leg are carried out one after the other, others side by side. Legs are named by ``Uniqueid``, which
-outlives every rename.
+A command becomes actions in two steps at most. First the ``Setvar``s, one for each leg, sent back to back; when every
+one was answered with success, the ``Redirect`` (so that nobody is ever rung with the variables of an earlier call).
+Commands that touch the same leg are carried out one after the other, others side by side. Legs are named by
+``Uniqueid``, which outlives every rename.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import re
 import ssl
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from cti.asterisk.ami_client import AmiClient, AmiTiming
@@ -23,8 +26,12 @@ from cti.asterisk.state_read import read_legs, read_pbx, read_version
 from cti.asterisk.translator import FALLBACK_QUEUE_PREFIX, Translator
 from cti.commands import (
     AcceptOffer,
+    Announce,
     Beat,
+    CallBack,
+    ChangeSpy,
     HangUp,
+    JoinConference,
     JoinLegs,
     MirrorMembers,
     MirrorSetting,
@@ -32,8 +39,12 @@ from cti.commands import (
     ReadLegs,
     ReturnToHold,
     RingAgent,
+    SendAway,
+    SendOutside,
     SendToHold,
     StartConsult,
+    StartSpy,
+    StartTakeOver,
     StopRecording,
     WithdrawCaller,
 )
@@ -54,6 +65,7 @@ from cti.ids import SLUG, LegId, pbx_of, uniqueid_of
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Coroutine, Sequence
+    from pathlib import Path
 
     from cti.commands import Command
     from cti.events import Event
@@ -72,12 +84,21 @@ _ENDPOINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _TARGET = re.compile(r"(?:(?:agent|queue):[a-z0-9][a-z0-9._-]{0,39})?")
 _UNIQUEID = re.compile(r"[A-Za-z0-9._-]{1,150}")
 _BOOT = re.compile(r"[A-Za-z0-9-]{1,40}")
+_NUMBER = re.compile(r"\+?[0-9]{3,20}")
+_WORD = re.compile(r"[a-z_]{1,40}")
+_PROMPT = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
+_KEYS = re.compile(r"[0-9*#]{0,12}")
+_LANGUAGE = re.compile(r"[A-Za-z_-]{0,12}")
+_AWAY = re.compile(r"(?:message|voicemail|menu):[a-z0-9][a-z0-9._-]{0,59}|number:\+?[0-9]{3,20}")
 _SHOWN = re.compile(r"[A-Za-z0-9._-]{0,80}")
+_TONGUE = re.compile(r"(?:[A-Za-z]{2,3}(?:[_-][A-Za-z]{2,8})?)?")
+_CALLER_ID = re.compile(r"[A-Za-z0-9+._-]{0,80}")
 
 
 @dataclass(frozen=True, slots=True)
 class PbxAddress:
-    """Where a PBX is and how to log in. ``tls_ca_file``: the certificate authority to trust, empty for the system's."""
+    """Where a PBX is and how to log in. ``tls_ca_file``: the certificate authority to trust, empty for the system's.
+    ``queues_file``: of ours, included in its ``queues.conf``; None if it is on another machine."""
 
     id: PbxId
     host: str
@@ -86,6 +107,7 @@ class PbxAddress:
     secret: str = field(repr=False)
     is_tls: bool = False
     tls_ca_file: str = ""
+    queues_file: Path | None = None
     action_timeout_s: float = 5.0
     ping_interval_s: float = 5.0
     connect_timeout_s: float = 5.0
@@ -102,8 +124,24 @@ class _Orders:
     refused."""
 
     variables: tuple[tuple[LegId, str, str], ...]
-    action: dict[str, str] | None
-    otherwise: dict[str, str] | None = None
+    action: dict[str, Any] | None
+    otherwise: dict[str, Any] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A command that is being carried out, or waits for others of the same legs."""
+
+    command: Command
+    orders: _Orders
+    legs: tuple[LegId, ...]
+    awaited: int = 0
+    """Answers, and before it began commands, that it still waits for."""
+    began_at: float = 0.0
+    problem: LinkError | None = None
+    is_second_try: bool = False
+    after: list[_Work] = field(default_factory=list)
+    """What waits for it."""
 
 
 class AsteriskSwitch:
@@ -127,7 +165,7 @@ class AsteriskSwitch:
         """Leg → its channel's name."""
         self._started: list[set[LegId]] = []
         """One set for each ``ReadLegs`` under way: the legs that started since it was asked."""
-        self._last_of: dict[LegId, asyncio.Task[None]] = {}
+        self._last_of: dict[LegId, _Work] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._boot = ""
         self._beats: deque[float] = deque()
@@ -156,7 +194,7 @@ class AsteriskSwitch:
             on_login=self._logged_in,
             on_disconnect=self._lost,
         )
-        self._mirror = FallbackMirror(address.id, self._client, self._failed)
+        self._mirror = FallbackMirror(address.id, self._client, self._failed, address.queues_file)
         self._translator = Translator(address.id, self._mirror)
 
     # ── life ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -255,15 +293,14 @@ class AsteriskSwitch:
                 self._note_channel(fact.leg, fact.channel)
             inbox(fact)
 
-    def _beat(self, answer: asyncio.Future[object]) -> None:
-        """A beat was sent. Whoever is out of touch for seconds does not decide on what it missed: the dialplan has
+    def _beat(self) -> None:
+        """A beat is sent. Whoever is out of touch for seconds does not decide on what it missed: the dialplan has
         given callers away meanwhile, and what it says of them comes in one heap. The PBX is read anew instead."""
         now = asyncio.get_running_loop().time()
         if now - self._beat_at > OUT_OF_TOUCH_S and self._held_back is None:
             self._out_of_touch("no beat was sent")
         self._beat_at = now
         self._beats.append(now)
-        answer.add_done_callback(lambda _: self._beats.popleft())
 
     def _out_of_touch(self, why: str) -> None:
         if self._client.protocol is not None:
@@ -306,15 +343,15 @@ class AsteriskSwitch:
         except LookupError:
             self._failed(command, "no_such_leg")
             return
-        before = [task for leg in legs if (task := self._last_of.get(leg)) is not None]
-        # Nothing to wait for: the first actions are on the wire before this returns.
-        answers = self._send_variables(orders) if not before else None
-        if isinstance(command, Beat) and answers:
-            self._beat(answers[0])
-        task = self._start(self._carry_out(command, orders, answers, before))
+        work = _Work(command, orders, legs)
         for leg in legs:
-            self._last_of[leg] = task
-        task.add_done_callback(lambda done: self._carried_out(done, legs))
+            before = self._last_of.get(leg)
+            if before is not None and before is not work:
+                before.after.append(work)
+                work.awaited += 1
+            self._last_of[leg] = work
+        if not work.awaited:
+            self._begin(work)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -336,39 +373,58 @@ class AsteriskSwitch:
         legs |= started & self._living.keys()
         self._inbox(LegsRead(at=self._clock(), pbx=self.address.id, legs=tuple(sorted(legs))))
 
-    def _carried_out(self, task: asyncio.Task[None], legs: Sequence[LegId]) -> None:
-        for leg in legs:
-            if self._last_of.get(leg) is task:
+    def _begin(self, work: _Work) -> None:
+        work.began_at = asyncio.get_running_loop().time()
+        actions = _setvars(work.orders.variables)
+        if isinstance(work.command, Beat):
+            self._beat()
+        if not actions:
+            self._act(work)
+            return
+        work.awaited = len(actions)
+        for headers in actions:
+            self._client.order("Setvar", headers, partial(self._is_set, work))
+
+    def _is_set(self, work: _Work, problem: LinkError | None) -> None:
+        if isinstance(work.command, Beat):
+            self._beats.popleft()
+        work.awaited -= 1
+        work.problem = work.problem or problem
+        if work.awaited:
+            return
+        took_s = asyncio.get_running_loop().time() - work.began_at
+        if work.problem is None and isinstance(work.command, RingAgent) and took_s > OUT_OF_TOUCH_S:
+            work.problem = ActionTimeout("the caller may be elsewhere by now")
+        if work.problem is None:
+            self._act(work)
+        else:
+            self._carried_out(work, work.problem)
+
+    def _act(self, work: _Work) -> None:
+        action = work.orders.otherwise if work.is_second_try else work.orders.action
+        if action is None:
+            self._carried_out(work, None)
+        else:
+            headers = [header for header in action.items() if header[0] != "Action"]
+            self._client.order(action["Action"], headers, partial(self._is_acted, work))
+
+    def _is_acted(self, work: _Work, problem: LinkError | None) -> None:
+        if isinstance(problem, ActionFailed) and work.orders.otherwise is not None and not work.is_second_try:
+            work.is_second_try = True
+            self._act(work)
+        else:
+            self._carried_out(work, problem)
+
+    def _carried_out(self, work: _Work, problem: LinkError | None) -> None:
+        if problem is not None:
+            self._could_not(work.command, problem)
+        for leg in work.legs:
+            if self._last_of.get(leg) is work:
                 del self._last_of[leg]
-
-    async def _carry_out(
-        self,
-        command: Command,
-        orders: _Orders,
-        answers: list[asyncio.Future[object]] | None,
-        before: list[asyncio.Task[None]],
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        if before:
-            await asyncio.wait(before)
-        began_at = loop.time()
-        try:
-            for answer in self._send_variables(orders) if answers is None else answers:
-                check_answer(await answer)
-            if isinstance(command, RingAgent) and loop.time() - began_at > OUT_OF_TOUCH_S:
-                raise ActionTimeout("the caller may be elsewhere by now")
-            if orders.action is not None:
-                await self._act(orders.action, orders.otherwise)
-        except LinkError as problem:
-            self._could_not(command, problem)
-
-    async def _act(self, action: dict[str, str], otherwise: dict[str, str] | None) -> None:
-        try:
-            check_answer(await self._client.send_action(dict(action), as_list=False))
-        except ActionFailed:
-            if otherwise is None:
-                raise
-            check_answer(await self._client.send_action(dict(otherwise), as_list=False))
+        for one in work.after:
+            one.awaited -= 1
+            if not one.awaited:
+                self._begin(one)
 
     def _could_not(self, command: Command, problem: LinkError) -> None:
         match command, problem:
@@ -389,20 +445,6 @@ class AsteriskSwitch:
                 return "timeout"
             case _:
                 return "link_down"
-
-    def _send_variables(self, orders: _Orders) -> list[asyncio.Future[object]]:
-        return [
-            self._client.send_action(
-                {
-                    "Action": "Setvar",
-                    **({"Channel": uniqueid_of(leg)} if leg else {}),
-                    "Variable": name,
-                    "Value": value,
-                },
-                as_list=False,
-            )
-            for leg, name, value in orders.variables
-        ]
 
     def _failed(self, command: Command, why: str) -> None:
         if self._is_closed:
@@ -436,7 +478,14 @@ class AsteriskSwitch:
             case RingAgent(leg=leg):
                 return _Orders(
                     (
-                        *self._dial_variables(leg, command.endpoint, command.ring_timeout_s, command.shown_as),
+                        *self._dial_variables(
+                            leg, called(command), command.ring_timeout_s, command.shown_as, command.also
+                        ),
+                        *(
+                            ((leg, "CF_TONGUE", checked(_TONGUE, "language", command.language)),)
+                            if command.is_outside
+                            else ()
+                        ),
                         (leg, "CF_RECORD", command.recording.value),
                     ),
                     redirect(leg, "callfloor-ring"),
@@ -445,6 +494,14 @@ class AsteriskSwitch:
                 return _Orders(
                     ((leg, "CF_TARGET", checked(_TARGET, "target", target)),), redirect(leg, "callfloor-hold")
                 )
+            case Announce(leg=leg, what=what, says=says, keys=keys):
+                words = [checked(_WORD, "what", what), *(checked(_PROMPT, "says", one) for one in says)]
+                spoken = ((leg, "CF_SAY", ":".join(words)),) if says else ()
+                return _Orders(((leg, "CF_KEYS", checked(_KEYS, "keys", keys)), *spoken), None)
+            case SendAway(leg=leg, to=to):
+                return _Orders(((leg, "CF_GOES", checked(_AWAY, "to", to)),), redirect(leg, "callfloor-go"))
+            case CallBack():
+                return _Orders((), _call_back(command))
             case HangUp(leg=leg):
                 return _Orders((), {"Action": "Hangup", "Channel": uniqueid_of(leg)})
             case SendToHold(leg=leg, other=other, target=target):
@@ -454,17 +511,44 @@ class AsteriskSwitch:
                     redirect(leg, "callfloor-hold"),  # the other leg is gone already: the caller is moved all the same
                 )
             case StartConsult(leg=leg, agent_leg=agent_leg):
+                is_alone = command.is_in_company
                 return _Orders(
                     (
-                        (leg, "CF_WITH", uniqueid_of(agent_leg)),
-                        (leg, "CF_TARGET", ""),
+                        *(() if is_alone else ((leg, "CF_WITH", uniqueid_of(agent_leg)), (leg, "CF_TARGET", ""))),
                         (agent_leg, "CF_WITH", uniqueid_of(leg)),
-                        *self._dial_variables(agent_leg, command.endpoint, command.ring_timeout_s, command.shown_as),
+                        (agent_leg, "CF_ROOM", uniqueid_of(leg) if is_alone else ""),
+                        *self._consult_variables(command),
                     ),
-                    redirect(leg, "callfloor-park", agent_leg, "callfloor-consult"),
+                    redirect(agent_leg, "callfloor-consult")
+                    if is_alone
+                    else redirect(leg, "callfloor-park", agent_leg, "callfloor-consult"),
+                )
+            case SendOutside(leg=leg, other=other, number=number, target=target):
+                return _Orders(
+                    (
+                        (leg, "CF_GOES", f"number:{checked(_NUMBER, 'number', number)}"),
+                        (leg, "CF_TARGET", checked(_TARGET, "target", target)),
+                    ),
+                    redirect(leg, "callfloor-go", other, "callfloor-end"),
+                    redirect(leg, "callfloor-go"),
+                )
+            case JoinConference(leg=leg, of=of, also=also):
+                legs = (leg,) if also is None else (leg, also)
+                return _Orders(
+                    tuple((one, "CF_ROOM", uniqueid_of(of)) for one in legs),
+                    redirect(leg, "callfloor-conference", also, "callfloor-conference"),
                 )
             case JoinLegs(leg=leg, to=to):
                 return _Orders(((leg, "CF_WITH", uniqueid_of(to)),), redirect(leg, "callfloor-join"))
+            case StartSpy(leg=leg, of=of, mode=mode):
+                ring = self._ring_phone(leg, command, "callfloor-spy", CF_WITH=uniqueid_of(of), CF_MODE=mode.value)
+                return _Orders((), ring)
+            case ChangeSpy(leg=leg, mode=mode):
+                return _Orders(((leg, "CF_MODE", mode.value),), redirect(leg, "callfloor-spy"))
+            case StartTakeOver(leg=leg, of=of) if leg in self._living:
+                return _Orders(((leg, "CF_WITH", uniqueid_of(of)),), redirect(leg, "callfloor-take"))
+            case StartTakeOver(leg=leg, of=of):
+                return _Orders((), self._ring_phone(leg, command, "callfloor-take", CF_WITH=uniqueid_of(of)))
             case PauseRecording(leg=leg, is_paused=is_paused):
                 return _Orders(
                     (),
@@ -491,20 +575,93 @@ class AsteriskSwitch:
             case _:
                 raise BadInput(type(command).__name__, "not_for_the_switch")
 
-    def _dial_variables(
-        self, leg: LegId, endpoint: str, ring_timeout_s: int, shown_as: str
-    ) -> tuple[tuple[LegId, str, str], ...]:
-        if not 1 <= int(ring_timeout_s) <= 600:
-            raise BadInput("ring_timeout_s", "out_of_range")
+    def _consult_variables(self, command: StartConsult) -> tuple[tuple[LegId, str, str], ...]:
+        leg = command.agent_leg
+        if not command.is_outside or command.must_accept:
+            tongue = (
+                ((leg, "CF_TONGUE", checked(_TONGUE, "language", command.language)),) if command.must_accept else ()
+            )
+            ring = self._dial_variables(leg, called(command), command.ring_timeout_s, command.shown_as)
+            return (*ring, *tongue, (leg, "CF_OUTSIDE", ""))
         return (
-            (leg, "CF_ENDPOINT", checked(_ENDPOINT, "endpoint", endpoint)),
-            (leg, "CF_RING_S", str(int(ring_timeout_s))),
+            (leg, "CF_OUTSIDE", checked(_NUMBER, "number", command.endpoint)),
+            (leg, "CF_RING_S", str(ring_seconds(command.ring_timeout_s))),
+            (leg, "CF_SHOWN", ""),
+        )
+
+    def _ring_phone(
+        self, leg: LegId, command: StartSpy | StartTakeOver, context: str, **variables: str
+    ) -> dict[str, str]:
+        """The action that rings a phone as ``leg`` and leads it, answered, into ``context``. It answers at once; how
+        the ring ends is told by the leg. Forwarding asked for by that phone (302) leads nowhere."""
+        variables["FORWARD_CONTEXT"] = "callfloor-nowhere"
+        return {
+            "Action": "Originate",
+            "Channel": f"PJSIP/{checked(_ENDPOINT, 'endpoint', command.endpoint)}",
+            "ChannelId": uniqueid_of(leg),
+            "Context": context,
+            "Exten": "s",
+            "Priority": "1",
+            "Timeout": str(1000 * ring_seconds(command.ring_timeout_s)),
+            "CallerID": f"<{checked(_CALLER_ID, 'shown_as', command.shown_as)}>",
+            "Variable": ",".join(f"{name}={value}" for name, value in variables.items()),
+            "Async": "true",
+        }
+
+    def _dial_variables(
+        self, leg: LegId, endpoint: str, ring_timeout_s: int, shown_as: str, also: tuple[str, ...] = ()
+    ) -> tuple[tuple[LegId, str, str], ...]:
+        return (
+            (leg, "CF_ENDPOINT", "&".join((endpoint, *(checked(_ENDPOINT, "endpoint", one) for one in also)))),
+            (leg, "CF_RING_S", str(ring_seconds(ring_timeout_s))),
             # Also if it is empty: the leg may carry that of an earlier ring.
             (leg, "CF_SHOWN", checked(_SHOWN, "shown_as", shown_as)),
         )
 
 
+def _call_back(command: CallBack) -> dict[str, Any]:
+    """The action that calls back. Raises ``BadInput``."""
+    if not 1 <= command.ring_timeout_s <= 120:
+        raise BadInput("ring_timeout_s", "out_of_range")
+    number, trunk = checked(_NUMBER, "number", command.number), checked(_ENDPOINT, "trunk", command.trunk)
+    variables = {
+        # Whoever answers with "call somebody else instead" (302) is led to no extension at all.
+        "__FORWARD_CONTEXT": "callfloor-nowhere",
+        "CF_CALLED": number,
+        "CF_BEFORE_S": str(max(0, int(command.waited_s))),
+        "CF_QUEUE": checked(SLUG, "queue", command.queue),
+        "CF_LANGUAGE": checked(_LANGUAGE, "language", command.language),
+    }
+    shown = checked(_NUMBER, "shown_number", command.shown_number) if command.shown_number else ""
+    return {
+        "Action": "Originate",
+        "Channel": f"PJSIP/{number}@{trunk}",
+        "ChannelId": uniqueid_of(command.leg),
+        "Context": "callfloor-callback",
+        "Exten": "s",
+        "Priority": "1",
+        "Timeout": str(command.ring_timeout_s * 1000),
+        "Async": "true",
+        **({"CallerID": f"<{shown}>"} if shown else {}),
+        "Variable": [f"{name}={value}" for name, value in variables.items()],
+    }
+
+
 _GLOBAL = LegId("")  # a ``Setvar`` without a channel sets a global variable
+_PLAIN = re.compile(r"[A-Za-z0-9_.:+*#&-]*")
+"""Values that the dialplan function ``ARRAY`` takes as they are."""
+
+
+def _setvars(variables: Sequence[tuple[LegId, str, str]]) -> list[list[tuple[str, str]]]:
+    """The headers of one ``Setvar`` for each leg: ``ARRAY(a,b)`` sets several variables at once, in their order."""
+    actions: list[list[tuple[str, str]]] = []
+    for leg, group in groupby(variables, key=itemgetter(0)):
+        found = [(name, value) for _, name, value in group]
+        if len(found) > 1 and all(_PLAIN.fullmatch(value) for _, value in found):
+            found = [(f"ARRAY({','.join(name for name, _ in found)})", ",".join(value for _, value in found))]
+        channel = [("Channel", uniqueid_of(leg))] if leg else []
+        actions += [[*channel, ("Variable", name), ("Value", value)] for name, value in found]
+    return actions
 
 
 def legs_of(command: Command) -> tuple[LegId, ...]:
@@ -514,16 +671,43 @@ def legs_of(command: Command) -> tuple[LegId, ...]:
             AcceptOffer(leg=leg)
             | RingAgent(leg=leg)
             | ReturnToHold(leg=leg)
+            | Announce(leg=leg)
+            | SendAway(leg=leg)
+            | CallBack(leg=leg)
             | HangUp(leg=leg)
             | PauseRecording(leg=leg)
             | StopRecording(leg=leg)
             | WithdrawCaller(leg=leg)
+            | ChangeSpy(leg=leg)
         ):
             return (leg,)
-        case SendToHold(leg=leg, other=other) | StartConsult(leg=leg, agent_leg=other) | JoinLegs(leg=leg, to=other):
+        case StartSpy(leg=leg, of=other) | StartTakeOver(leg=leg, of=other):
+            return (leg, other)
+        case JoinConference(leg=leg, of=of, also=also):
+            return tuple(dict.fromkeys((leg, *((also,) if also is not None else ()), of)))
+        case (
+            SendOutside(leg=leg, other=other)
+            | SendToHold(leg=leg, other=other)
+            | StartConsult(leg=leg, agent_leg=other)
+            | JoinLegs(leg=leg, to=other)
+        ):
             return (leg, other)
         case _:
             return ()
+
+
+def called(command: RingAgent | StartConsult) -> str:
+    """What the dialplan calls: an endpoint, or ``+`` and an agent's number outside. Raises ``BadInput``."""
+    if not command.is_outside:
+        return checked(_ENDPOINT, "endpoint", command.endpoint)
+    return "+" + checked(_NUMBER, "number", command.endpoint)
+
+
+def ring_seconds(ring_timeout_s: int) -> int:
+    """For how long a phone may ring. Raises ``BadInput`` if nobody would want that."""
+    if not 1 <= int(ring_timeout_s) <= 600:
+        raise BadInput("ring_timeout_s", "out_of_range")
+    return int(ring_timeout_s)
 
 
 def tls_of(address: PbxAddress) -> ssl.SSLContext | bool:
@@ -561,12 +745,6 @@ def checked(pattern: re.Pattern[str], name: str, value: str) -> str:
     if pattern.fullmatch(value) is None:
         raise BadInput(name, "malformed")
     return value
-
-
-def check_answer(answer: object) -> None:
-    """Raise ``ActionFailed`` if the PBX answered with an error."""
-    if not getattr(answer, "success", False):
-        raise ActionFailed(str(getattr(answer, "message", "")))
 
 
 def why_lost(problem: LinkError) -> str:

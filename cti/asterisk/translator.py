@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 from cti.asterisk.quick_facts import quick
 from cti.events import (
+    AnnouncementPlayed,
     AttendedTransferred,
     BlindTransferred,
     BridgeJoined,
@@ -33,10 +34,12 @@ from cti.events import (
     ForeignQueueJoined,
     ForeignQueueLeft,
     HangupCause,
+    KeyPressed,
     LegAnswered,
     LegEnded,
     LegHeld,
     LegIdentified,
+    LegOwned,
     LegRelinked,
     LegRenamed,
     LegResumed,
@@ -45,16 +48,20 @@ from cti.events import (
     LegStarted,
     LocalPaired,
     MemberSeen,
+    MessageRecorded,
     PbxRead,
     PhoneReachable,
     PhoneUnreachable,
     PickedUp,
+    PromptMissing,
     QueuedSeen,
     RecordingPaused,
     RecordingRefused,
     RecordingResumed,
     RecordingStarted,
     RecordingStopped,
+    SpyMode,
+    SpyPlaced,
 )
 from cti.ids import SLUG, BridgeId, LegId, QueueId
 
@@ -144,7 +151,13 @@ STORE_CHANNEL: Final = "Local/s@callfloor-mirror-"
 FALLBACK_QUEUE_PREFIX: Final = "callfloor-"
 
 RECORDING_BASES: Final = frozenset({"announced", "consent"})
+KEYS: Final = "0123456789*#"
 REFUSALS: Final = frozenset({"no_consent", "objected", "unannounced"})
+
+SPY_MODES: Final[Mapping[bytes, SpyMode | None]] = {
+    **{mode.value.encode(): mode for mode in SpyMode},
+    b"over": None,
+}
 
 STATE_RINGING: Final = b"5"
 STATE_UP: Final = b"6"
@@ -156,11 +169,13 @@ _ANI = re.compile(r"\+?[0-9]{1,20}")
 _NOT_DIALLABLE = re.compile(r"[^0-9+]")
 _WORD = re.compile(r"[A-Za-z0-9._-]{0,40}")
 _TARGET = re.compile(r"(?:agent|queue):[a-z0-9][a-z0-9._-]{0,39}")
+_PATH = re.compile(r"[a-z0-9:>*#._-]{0,120}")
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}\.wav")
 MAX_TEXT = 120
 MAX_WAITED_S = 7 * 86400.0
 
 
+_new_announcement_played = quick(AnnouncementPlayed)
 _new_attended_transferred = quick(AttendedTransferred)
 _new_blind_transferred = quick(BlindTransferred)
 _new_bridge_joined = quick(BridgeJoined)
@@ -172,24 +187,29 @@ _new_dial_ended = quick(DialEnded)
 _new_dial_started = quick(DialStarted)
 _new_foreign_queue_joined = quick(ForeignQueueJoined)
 _new_foreign_queue_left = quick(ForeignQueueLeft)
+_new_key_pressed = quick(KeyPressed)
 _new_leg_answered = quick(LegAnswered)
 _new_leg_ended = quick(LegEnded)
 _new_leg_held = quick(LegHeld)
 _new_leg_identified = quick(LegIdentified)
+_new_leg_owned = quick(LegOwned)
 _new_leg_relinked = quick(LegRelinked)
 _new_leg_renamed = quick(LegRenamed)
 _new_leg_resumed = quick(LegResumed)
 _new_leg_ringing = quick(LegRinging)
 _new_leg_started = quick(LegStarted)
 _new_local_paired = quick(LocalPaired)
+_new_message_recorded = quick(MessageRecorded)
 _new_phone_reachable = quick(PhoneReachable)
 _new_phone_unreachable = quick(PhoneUnreachable)
 _new_picked_up = quick(PickedUp)
+_new_prompt_missing = quick(PromptMissing)
 _new_recording_paused = quick(RecordingPaused)
 _new_recording_resumed = quick(RecordingResumed)
 _new_recording_refused = quick(RecordingRefused)
 _new_recording_started = quick(RecordingStarted)
 _new_recording_stopped = quick(RecordingStopped)
+_new_spy_placed = quick(SpyPlaced)
 
 
 def _value(message: bytes, needle: bytes) -> bytes:
@@ -335,6 +355,12 @@ class Translator:
             b"CallfloorFallback": self._fallback,
             b"CallfloorRecording": self._recording,
             b"CallfloorUnrecorded": self._unrecorded,
+            b"CallfloorSaid": self._said,
+            b"CallfloorKey": self._key,
+            b"CallfloorPromptMissing": self._prompt_missing,
+            b"CallfloorMessage": self._message_left,
+            b"CallfloorSpy": self._spy,
+            b"CallfloorPhone": self._phone,
         }
 
     def translate(self, messages: Iterable[bytes], at: float) -> list[Event]:
@@ -640,6 +666,7 @@ class Translator:
         waited = get(b"Waited")
         target = get(b"Target")
         consent = get(b"Consent")
+        path = get(b"Path")
         facts.append(
             _new_call_offered(
                 at=at,
@@ -654,6 +681,7 @@ class Translator:
                 waited_s=min(float(waited), MAX_WAITED_S) if waited.isascii() and waited.isdigit() else 0.0,
                 target=target if _TARGET.fullmatch(target) else "",
                 consent=consent if consent in ("yes", "no") else "",
+                path=path if _PATH.fullmatch(path) else "",
             )
         )
 
@@ -671,6 +699,35 @@ class Translator:
         why = clean_text(own.get(b"Why", b""), 20)
         if why in REFUSALS:
             facts.append(_new_recording_refused(at=at, leg=leg, why=why))
+
+    def _phone(self, own: dict[bytes, bytes], leg: LegId, at: float, facts: Facts) -> None:
+        number = clean_text(own.get(b"Phone", b""), 40)
+        if _ANI.fullmatch(number):
+            facts.append(_new_leg_owned(at=at, leg=leg, endpoint=number))
+
+    def _spy(self, own: dict[bytes, bytes], leg: LegId, at: float, facts: Facts) -> None:
+        word = own.get(b"Mode", b"")
+        if word in SPY_MODES:
+            facts.append(_new_spy_placed(at=at, leg=leg, mode=SPY_MODES[word]))
+
+    def _said(self, own: dict[bytes, bytes], leg: LegId, at: float, facts: Facts) -> None:
+        what, missing = clean_text(own.get(b"What", b""), 40), clean_text(own.get(b"Missing", b""), 60)
+        if _WORD.fullmatch(what):
+            facts.append(_new_announcement_played(at=at, leg=leg, what=what, missing=missing))
+
+    def _key(self, own: dict[bytes, bytes], leg: LegId, at: float, facts: Facts) -> None:
+        key = clean_text(own.get(b"Key", b""), 2)
+        if len(key) == 1 and key in KEYS:
+            facts.append(_new_key_pressed(at=at, leg=leg, key=key))
+
+    def _prompt_missing(self, own: dict[bytes, bytes], leg: LegId, at: float, facts: Facts) -> None:
+        prompt, language = clean_text(own.get(b"Prompt", b""), 60), clean_text(own.get(b"Tongue", b""), 12)
+        facts.append(_new_prompt_missing(at=at, pbx=self.pbx, prompt=prompt, language=language))
+
+    def _message_left(self, own: dict[bytes, bytes], leg: LegId, at: float, facts: Facts) -> None:
+        file, queue = clean_text(own.get(b"File", b""), 200), clean_text(own.get(b"Queue", b""), 40)
+        if _FILE.fullmatch(file):
+            facts.append(_new_message_recorded(at=at, leg=leg, file=file, queue=queue if SLUG.match(queue) else ""))
 
     def _mix_monitor_mute(self, message: bytes, at: float, facts: Facts) -> None:
         entry = self._leg(message, at, facts)

@@ -32,6 +32,7 @@ from cti.events import (
     LegAnswered,
     LegEnded,
     LegHeld,
+    LegOwned,
     LegRelinked,
     LegRenamed,
     LegResumed,
@@ -46,6 +47,8 @@ from cti.events import (
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
+    SpyMode,
+    SpyPlaced,
 )
 from cti.ids import LegId, PbxId
 
@@ -442,3 +445,16 @@ def test_quickly_built_facts_are_the_same_objects() -> None:
         made.at = 2.0  # type: ignore[misc]
     with pytest.raises(TypeError):
         quick(int)
+
+
+def test_what_the_dialplan_says_of_company_is_told_and_nothing_else_under_its_names() -> None:
+    own = {"UserEvent": "CallfloorSpy", "Channelid": "1.1"}
+    facts = translate(
+        *(event("UserEvent", **channel("1.1"), **own, Mode=mode) for mode in ("whisper", "over", "shout"))
+    )
+    assert [fact.mode for fact in facts if isinstance(fact, SpyPlaced)] == [SpyMode.WHISPER, None]
+    phone = {"UserEvent": "CallfloorPhone", "Channelid": "1.1"}
+    facts = translate(*(event("UserEvent", **channel("1.1"), **phone, Phone=one) for one in ("+4917011", "ann", "")))
+    assert [fact.endpoint for fact in facts if isinstance(fact, LegOwned)] == ["+4917011"]
+    foreign = translate(event("UserEvent", **channel("2.2"), **phone, Phone="+4917011"))
+    assert not [fact for fact in foreign if isinstance(fact, LegOwned)]

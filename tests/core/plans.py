@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cti.ids import AgentId, PbxId, QueueId
-from cti.routing.plan import AgentPlan, DnisRoute, Phone, PhoneKind, Plan, QueuePlan
+from cti.routing.plan import AgentPlan, DnisRoute, Phone, PhoneKind, Plan, QueuePlan, Step
 
 PBX = PbxId("pbx1")
 SALES = QueueId("sales")
@@ -18,8 +18,8 @@ def phone(endpoint: str, kind: PhoneKind = PhoneKind.BROWSER) -> Phone:
 
 def small_plan(**queue_changes: object) -> Plan:
     """Two queues, three agents: li and ann sell (english 8, 5), bo supports (technical 7)."""
-    sales = QueuePlan(SALES, "Sales", {"english": 4}, **queue_changes)  # type: ignore[arg-type]
-    support = QueuePlan(SUPPORT, "Support", {"technical": 5})
+    sales = QueuePlan(SALES, "Sales", (Step(0, "english >= 4"),), **queue_changes)  # type: ignore[arg-type]
+    support = QueuePlan(SUPPORT, "Support", (Step(0, "technical >= 5"),))
     agents = {
         LI: AgentPlan(LI, "Li Wei", phone("agent1"), {"english": 8}, (SALES,)),
         ANN: AgentPlan(ANN, "Ann Smith", phone("agent2"), {"english": 5}, (SALES, SUPPORT)),

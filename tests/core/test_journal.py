@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -142,15 +142,28 @@ def test_a_disk_that_takes_nothing_is_said_plainly(tmp_path: Path) -> None:
         written.append([offered("x")])
 
 
-async def test_facts_reach_the_disk_itself_in_groups(tmp_path: Path) -> None:
+def test_facts_reach_the_disk_itself_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: list[int] = []
+    is_through = threading.Event()
+
+    def fdatasync(file: int) -> None:
+        reached.append(os.fstat(file).st_size)
+        if reached[-1] == written.position.offset:
+            is_through.set()
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
     written = Journal(tmp_path)
     written.open()
     for number in range(50):
         written.append([offered(str(number))])
         written.sync_soon()
-    task = written._sync
-    assert task is not None
-    await asyncio.wait_for(task, 5)
+    assert is_through.wait(15)
+    assert len(reached) < 50
+    for number in range(50, 53):
+        is_through.clear()
+        written.append([offered(str(number))])
+        written.sync_soon()
+        assert is_through.wait(15)
     written.close()
 
 

@@ -21,7 +21,7 @@ from tests.dialplan.floor import DNIS, PASSWORD, Floor
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator
 
-PHONES = ("ann", "bob", "cid", "dan")
+PHONES = ("ann", "bob", "cid", "dan", "100", "1001")
 MEMBERS = {"sales": ("ann", "bob"), "support": ("cid",)}
 SETTINGS = {
     "CALLFLOOR_UNREACHABLE_S": "2",
@@ -89,7 +89,7 @@ def machines(asterisk_roots: dict[int, Path]) -> Iterator[Machines]:
 
 @pytest.fixture(params=[22])
 async def floor(request: pytest.FixtureRequest, machines: Machines, tmp_path: Path) -> AsyncIterator[Floor]:
-    """A PBX with four desk phones, none registered yet. Fall-back queues: sales (ann, bob), support (cid)."""
+    """A PBX with six desk phones, none registered yet. Fall-back queues: sales (ann, bob), support (cid)."""
     pbx = machines.get(request.param)
     async with contextlib.AsyncExitStack() as stack:
         ami = await stack.enter_async_context(AmiWire(pbx.ami_port, pbx.ami_username, pbx.ami_secret))

@@ -108,7 +108,7 @@ async def test_the_pbx_itself_keeps_what_is_known_of_a_caller(floor: Floor) -> N
         "Withheld": "0",
         "Dnis": DNIS,
         "Queue": "support",
-    } | dict.fromkeys(("Account", "Choice", "Callerlanguage", "Target", "Consent"), "")
+    } | dict.fromkeys(("Account", "Choice", "Callerlanguage", "Target", "Consent", "Path"), "")
 
 
 async def test_a_caller_in_an_empty_queue_reaches_who_logs_in_by_code_meanwhile(floor: Floor) -> None:
@@ -186,7 +186,7 @@ async def test_a_caller_whom_nobody_can_take_leaves_a_message_that_can_be_found(
         while not (floor.pbx.messages / told["File"]).is_file():
             await asyncio.sleep(0.1)
     record = [row for row in cel(floor) if row["eventtype"] == "CallfloorMessage"]
-    assert extra(record[-1]) == {"File": told["File"]}
+    assert extra(record[-1]) == {"File": told["File"], "Queue": "sales"}
 
 
 async def test_a_caller_whom_nobody_can_take_is_called_on_to_the_sites_own_outside_number(floor: Floor) -> None:

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.pbx
 OUR_HEADERS = {
     *("Channelid", "Ani", "Aniname", "Withheld", "Dnis", "Account", "Choice", "Callerlanguage", "Waited", "Target"),
     "Consent",
+    "Path",
 }
 ASTERISKS_HEADERS = {
     *("Event", "Privilege", "Channel", "ChannelState", "ChannelStateDesc", "CallerIDNum", "CallerIDName"),

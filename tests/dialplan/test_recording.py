@@ -115,6 +115,26 @@ async def test_who_was_told_once_is_recorded_until_they_object(floor: Floor, pol
     assert share_of(1000, sound(file)[:8000]) > 0.2
 
 
+@pytest.mark.parametrize("floor", [pytest.param(22), pytest.param(16, marks=pytest.mark.long)], indirect=True)
+async def test_a_key_during_the_talk_objects_too(floor: Floor, policy: Policy) -> None:
+    await policy.keep("recording/sales", "announced")
+    await floor.beat("b1")
+    _, agent = await floor.phone("ann")
+    _, ear = await floor.call()
+    channel = await floor.accept(await floor.offer())
+    await policy.talk(ear, agent, channel, record="announced")
+    ear.press("7")  # means nothing
+    ear.press("9")
+    assert await policy.refused() == "objected"
+    (file,) = policy.files()
+    await asyncio.sleep(0.3)
+    size = file.stat().st_size
+    await agent.hears(440)
+    assert ear.share_of(1000) > 0.7, "the talk goes on"
+    assert file.stat().st_size == size
+    assert '"extra":"Why=objected"' in floor.pbx.cel.read_text().replace('""', '"')
+
+
 @pytest.mark.parametrize(("key", "expected"), [("1", "yes"), ("5", "no")])
 async def test_only_a_yes_by_key_makes_a_file(floor: Floor, policy: Policy, key: str, expected: str) -> None:
     await policy.keep("recording/sales", "announced")

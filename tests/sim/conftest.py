@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,13 +18,22 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
+def free_port_udp() -> int:
+    """Where the outside party is called."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
 def simulated() -> SimStage:
     """An empty floor on the simulated PBX."""
     return SimStage()
 
 
 @pytest.fixture
-async def asterisk(local_pbx: StartPbx) -> AsyncIterator[AsteriskStage]:
+async def asterisk(local_pbx: StartPbx, free_port_udp: int) -> AsyncIterator[AsteriskStage]:
     """An empty floor on a real Asterisk 22."""
     pbx = await local_pbx(
         phones=[PhoneAccount(agent, PASSWORD, is_browser=False) for agent in AGENTS],
@@ -31,10 +41,11 @@ async def asterisk(local_pbx: StartPbx) -> AsyncIterator[AsteriskStage]:
         routes={DNIS: "sales"},
         rtp_timeout_s=0,
         fallback_s=20,
+        trunk_contact=f"sip:127.0.0.1:{free_port_udp}",
     )
     async with AmiWire(pbx.ami_port, pbx.ami_username, pbx.ami_secret) as ami:
         await ami.set("", CF_TOLD="1")  # every caller was told that calls are recorded
-    stage = AsteriskStage(pbx)
+    stage = AsteriskStage(pbx, free_port_udp)
     try:
         await stage.start()
         yield stage

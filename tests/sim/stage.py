@@ -107,7 +107,7 @@ class Stage(ABC):
         self.order(c.AcceptOffer(leg=offer.leg))
         return offer.leg
 
-    def ring(self, leg: LegId, agent: str, *, ring_timeout_s: int = 20, is_recorded: bool = False) -> None:
+    def ring(self, leg: LegId, agent: str, *also: str, ring_timeout_s: int = 20, is_recorded: bool = False) -> None:
         found = self.conversations.of_leg(leg)
         assert found is not None
         self.order(
@@ -118,6 +118,7 @@ class Stage(ABC):
                 endpoint=agent,
                 ring_timeout_s=ring_timeout_s,
                 recording=RecordingPolicy.ANNOUNCED if is_recorded else RecordingPolicy.OFF,
+                also=also,
             )
         )
 
@@ -172,6 +173,10 @@ class Stage(ABC):
     async def reconnect(self) -> None: ...
     @abstractmethod
     async def pass_time(self, seconds: float) -> None: ...
+    @abstractmethod
+    async def outside_answers(self) -> None: ...
+    @abstractmethod
+    async def outside_refuses(self, forwards_to: str = "") -> None: ...
 
 
 class SimStage(Stage):
@@ -184,7 +189,7 @@ class SimStage(Stage):
         self.sim = SimPbx(
             PBX,
             rng=random.Random(1),
-            phones=dict.fromkeys(AGENTS, still),
+            phones=dict.fromkeys((*AGENTS, ANI), still),
             fallback_queue="callfloor-sales",
             fallback_phones=("ann",),
             fallback_s=20,
@@ -250,6 +255,12 @@ class SimStage(Stage):
         self._take_all(self.sim.break_link(now=self.now))
         self._take_all(self.sim.restore_link(now=self.now))
 
+    async def outside_answers(self) -> None:
+        self._take_all(self.sim.answer(ANI, now=self.now))
+
+    async def outside_refuses(self, forwards_to: str = "") -> None:
+        self._take_all(self.sim.reject(ANI, now=self.now))
+
 
 class KnownPhone(Phone):
     """A phone that registers with its name and password."""
@@ -295,9 +306,10 @@ def _md5(text: str) -> str:
 class AsteriskStage(Stage):
     """Told on a real Asterisk through the real adapter, with small SIP phones."""
 
-    def __init__(self, pbx: LocalPbx) -> None:
+    def __init__(self, pbx: LocalPbx, outside_port: int) -> None:
         super().__init__()
         self._pbx = pbx
+        self._outside_port = outside_port
         self._phones: dict[str, Phone] = {}
         self._calls: dict[str, Call] = {}
         self._outside: Phone | None = None
@@ -320,7 +332,7 @@ class AsteriskStage(Stage):
             if agent != UNREACHABLE:
                 self._phones[agent] = await KnownPhone.open(agent, host)
                 await self._phones[agent].register()
-        self._outside = await Phone.open(ANI, host, "José")
+        self._outside = await Phone.open(ANI, host, "José", port=self._outside_port)
         self._switch.start()
         await self.hears(e.PbxRead)
         self.order(self.next_beat())
@@ -392,6 +404,19 @@ class AsteriskStage(Stage):
 
     async def refer(self, agent: str, to: str) -> None:
         self._calls[agent].transfer(to)
+
+    async def outside_answers(self) -> None:
+        assert self._outside is not None
+        self._call = await self._outside.rung()
+        self._call.answer()
+
+    async def outside_refuses(self, forwards_to: str = "") -> None:
+        assert self._outside is not None
+        call = await self._outside.rung()
+        if forwards_to:
+            call.forward(forwards_to)
+        else:
+            call.refuse()
 
     async def reconnect(self) -> None:
         await self._switch.close()

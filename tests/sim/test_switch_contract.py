@@ -9,7 +9,8 @@ import pytest
 from cti import commands as c
 from cti import events as e
 from cti.commands import Member
-from cti.ids import LegId, QueueId
+from cti.events import HangupCause
+from cti.ids import AgentId, LegId, QueueId, spy_leg, take_leg
 from tests.sim.stage import ANI, DNIS, PBX, UNREACHABLE
 
 if TYPE_CHECKING:
@@ -345,3 +346,176 @@ async def test_the_living_legs_are_told_when_asked_for(stage: Stage) -> None:
     read = await stage.hears(e.LegsRead)
     assert isinstance(read, e.LegsRead)
     assert set(read.legs) == {caller, agent_leg}
+
+
+async def listen(stage: Stage, spied: LegId, mode: e.SpyMode = e.SpyMode.LISTEN) -> LegId:
+    """bob's phone is rung to hear a leg; gives bob's."""
+    leg = spy_leg(PBX, AgentId("bob"), stage.facts[-1].at)
+    stage.order(c.StartSpy(leg=leg, of=spied, endpoint="bob", mode=mode, ring_timeout_s=20, shown_as="cabc"))
+    await stage.hears(e.DialStarted, by=None, to=leg)
+    return leg
+
+
+async def test_who_listens_is_in_no_conversation_and_ends_with_the_call(stage: Stage) -> None:
+    caller = await stage.take_call()
+    ann = await stage.talk(caller, "ann")
+    leg = await listen(stage, ann)
+    await stage.answer("bob")
+    await stage.hears(e.SpyPlaced, leg=leg, mode=e.SpyMode.LISTEN)
+    stage.order(c.ChangeSpy(leg=leg, mode=e.SpyMode.WHISPER))
+    await stage.hears(e.SpyPlaced, leg=leg, mode=e.SpyMode.WHISPER)
+    await stage.caller_hangs_up()
+    await stage.hears(e.SpyPlaced, leg=leg, mode=None)
+    await stage.hears(e.LegEnded, leg=leg)
+    await stage.ends()
+    assert "rang bob" not in stage.said
+    assert stage.said[-3:] == ["joined ann talk", "left ann", "ended answered"]
+
+
+async def test_a_listener_takes_the_caller_over(stage: Stage) -> None:
+    caller = await stage.take_call()
+    ann = await stage.talk(caller, "ann")
+    leg = await listen(stage, ann)
+    await stage.answer("bob")
+    await stage.hears(e.SpyPlaced, leg=leg, mode=e.SpyMode.LISTEN)
+    stage.order(c.StartTakeOver(leg=leg, of=caller, endpoint="bob", ring_timeout_s=20, shown_as=""))
+    await stage.says("joined bob talk", "left ann")
+    assert stage.leg_of("bob") == leg
+    await stage.hang_up("bob")
+    await stage.ends()
+    assert stage.said[-2:] == ["left bob", "ended answered"]
+
+
+async def test_a_caller_is_taken_over_by_whoever_answers(stage: Stage) -> None:
+    caller = await stage.take_call()
+    await stage.talk(caller, "ann")
+    in_vain = take_leg(caller, stage.facts[-1].at)
+    stage.order(c.StartTakeOver(leg=in_vain, of=caller, endpoint="bob", ring_timeout_s=1, shown_as=""))
+    await stage.says("rang bob", "ring-ended bob no_answer")
+    await stage.hears(e.LegEnded, leg=in_vain)
+    assert "left ann" not in stage.said
+    leg = take_leg(caller, stage.facts[-1].at)
+    stage.order(c.StartTakeOver(leg=leg, of=caller, endpoint="bob", ring_timeout_s=20, shown_as=""))
+    await stage.says("rang bob")
+    await stage.answer("bob")
+    await stage.says("joined bob talk", "left ann")
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert stage.said[-2:] == ["left bob", "ended answered"]
+
+
+async def test_a_conference_goes_on_when_one_leaves_and_ends_with_the_last(stage: Stage) -> None:
+    caller, ann = await consult(stage)
+    await stage.answer("bob")
+    await stage.says("joined ann consult", "joined bob consult")
+    stage.order(c.JoinConference(leg=caller, of=caller))
+    stage.order(c.JoinConference(leg=ann, of=caller, also=stage.leg_of("bob")))
+    await stage.says("joined ann talk", "joined bob talk", "resumed ann")
+    await stage.hang_up("ann")
+    await stage.says("left ann")
+    found = stage.conversations.of_leg(caller)
+    assert found is not None
+    assert found.peers_of(caller) == (stage.leg_of("bob"),)
+    await stage.reconnect()
+    assert found.peers_of(caller) == (stage.leg_of("bob"),)
+    await stage.hang_up("bob")
+    await stage.ends()
+    assert stage.said[-2:] == ["left bob", "ended answered"]
+
+
+async def test_a_fourth_is_consulted_while_the_caller_speaks_on(stage: Stage) -> None:
+    caller, ann = await consult(stage)
+    await stage.answer("bob")
+    await stage.says("joined ann consult", "joined bob consult")
+    stage.order(c.JoinConference(leg=caller, of=caller))
+    stage.order(c.JoinConference(leg=ann, of=caller, also=stage.leg_of("bob")))
+    await stage.says("joined ann talk", "joined bob talk")
+    bob, since = stage.leg_of("bob"), len(stage.facts)
+    stage.order(c.StartConsult(leg=caller, agent_leg=ann, endpoint=UNREACHABLE, ring_timeout_s=20, is_in_company=True))
+
+    def is_back() -> bool:
+        """Nobody there: ann comes back into the conference."""
+        return any(isinstance(fact, e.BridgeJoined) and fact.leg == ann for fact in stage.facts[since:])
+
+    await stage.until(is_back, "ann in the conference")
+    found = stage.conversations.of_leg(caller)
+    assert found is not None
+    assert set(found.peers_of(caller)) == {ann, bob}
+    assert "held ann" not in stage.said[-4:]
+
+
+async def test_another_is_consulted_in_the_moment_in_which_the_first_has_refused(stage: Stage) -> None:
+    caller, ann = await consult(stage)
+    for _turn in range(3):
+        await stage.reject("bob")
+        await stage.says("ring-ended bob busy", "joined ann talk", "resumed ann")
+        stage.order(c.StartConsult(leg=caller, agent_leg=ann, endpoint="bob", ring_timeout_s=20))
+        await stage.says("rang bob", "held ann", "left ann")
+    await stage.answer("bob")
+    await stage.says("joined ann consult", "joined bob consult")
+    stage.order(c.JoinLegs(leg=caller, to=stage.leg_of("bob")))
+    await stage.says("joined bob talk", "left ann")
+    await stage.caller_hangs_up()
+    await stage.ends()
+    assert stage.said[-2:] == ["left bob", "ended answered"]
+
+
+async def test_an_announcement_is_played_and_the_caller_stays_in_the_loop(stage: Stage) -> None:
+    caller = await stage.take_call()
+    stage.order(c.Announce(leg=caller, what="greeting", says=("greeting", "number-3"), keys="1"))
+    await stage.hears(e.AnnouncementPlayed, leg=caller, what="greeting")
+    await stage.talk(caller, "ann")
+
+
+async def test_a_caller_is_sent_to_leave_a_message(stage: Stage) -> None:
+    caller = await stage.take_call()
+    stage.order(c.SendAway(leg=caller, to="voicemail:sales"))
+    await stage.hears(e.MessageRecorded, leg=caller, queue="sales", file=f"{caller.partition('/')[2]}.wav")
+    await stage.caller_hangs_up()
+    await stage.ends()
+
+
+CALL_BACK = c.CallBack(
+    leg=LegId(f"{PBX}/callback-1"),
+    number=ANI,
+    trunk="callfloor-trunk",
+    shown_number="+49301",
+    ring_timeout_s=20,
+    queue=SALES,
+    language="zh-CN",
+    waited_s=70,
+)
+
+
+async def test_who_is_called_back_becomes_a_caller_with_the_time_waited(stage: Stage) -> None:
+    stage.order(CALL_BACK)
+    await stage.hears(e.LegStarted, leg=CALL_BACK.leg)
+    await stage.outside_answers()
+    offer = await stage.offered(CALL_BACK.leg)
+    assert (offer.ani, offer.is_withheld, offer.language) == (ANI, False, "zh-CN")
+    assert 70 <= offer.waited_s < 90
+    stage.order(c.AcceptOffer(leg=CALL_BACK.leg, queue=SALES))
+    await stage.talk(CALL_BACK.leg, "ann")
+    await stage.hang_up("ann")
+    await stage.ends()
+    assert stage.said[0] == "started inbound"
+
+
+async def test_a_busy_line_ends_the_call_back(stage: Stage) -> None:
+    stage.order(CALL_BACK)
+    await stage.hears(e.LegStarted, leg=CALL_BACK.leg)
+    await stage.outside_refuses()
+    ended = await stage.hears(e.LegEnded, leg=CALL_BACK.leg)
+    assert isinstance(ended, e.LegEnded)
+    assert ended.cause is HangupCause.BUSY
+
+
+async def test_a_called_party_who_forwards_makes_us_dial_nobody(stage: Stage) -> None:
+    stage.order(CALL_BACK)
+    await stage.hears(e.LegStarted, leg=CALL_BACK.leg)
+    await stage.outside_refuses(forwards_to="+900666")
+    await stage.hears(e.LegEnded, leg=CALL_BACK.leg)
+    await stage.pass_time(1)
+    started = [fact for fact in stage.facts if isinstance(fact, e.LegStarted) and fact.tech == "PJSIP"]
+    assert [fact.leg for fact in started] == [CALL_BACK.leg]
+    assert not any(isinstance(fact, e.CallOffered) for fact in stage.facts)
