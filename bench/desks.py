@@ -23,14 +23,23 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import aiohttp
-import uvloop
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.typing import Origin, Subprotocol
+from websockets.asyncio.client import ClientConnection
 
-from bench.pop import BEAT_S, FOLDER, _cpu_s, _free_tcp_ports, _listens, _process, _says
+from bench.site import (
+    BEAT,
+    BEAT_S,
+    FOLDER,
+    cpu_s,
+    dispatch,
+    free_tcp_ports,
+    listens,
+    open_desk,
+    process,
+    says,
+    write_settings,
+)
 from crm_core import centre, users
 from crm_core.database import Database
-from cti.screenpop.frames import SUBPROTOCOL
 
 RESULT = FOLDER / "results" / "desks.json"
 DESKS = int(os.environ.get("BENCH_DESKS", "1000"))
@@ -85,22 +94,8 @@ async def run_desks(config: dict[str, Any]) -> NoReturn:
 
         async def sit_down(desk: str, token: str) -> None:
             async with turns:
-                headers = {"Cookie": f"callfloor_session={token}", "Origin": site}
-                async with http.get("/api/desk", headers=headers) as answer:
-                    answer.raise_for_status()
-                    begun = await answer.json()
-                own = await connect(
-                    begun["socket_url"],
-                    origin=Origin(site),
-                    subprotocols=[Subprotocol(SUBPROTOCOL)],
-                    additional_headers={"Cookie": headers["Cookie"]},
-                    compression=None,
-                    proxy=None,
-                    ping_interval=None,
-                )
+                own = (await open_desk(http, site, desk, token)).socket
                 sockets.append(own)
-                hello = {"type": "hello", "tab": desk, "epoch": None, "last_seq": 0, "take_over": True}
-                await own.send(json.dumps(hello))
                 await own.recv()
                 readers.append(asyncio.create_task(_read(own)))
 
@@ -118,12 +113,11 @@ async def _read(own: ClientConnection) -> None:
 
 
 async def _beat_all(sockets: Sequence[ClientConnection]) -> None:
-    beat = json.dumps({"type": "beat", "seen": 0, "visible": True, "phone": "desk", "microphone": "desk"})
     loop = asyncio.get_running_loop()
     due = loop.time()
     while True:
         for own in sockets:
-            await own.send(beat)
+            await own.send(BEAT)
             due += BEAT_S / len(sockets)
             if (left_s := due - loop.time()) > 0:
                 await asyncio.sleep(left_s)
@@ -140,47 +134,31 @@ def _resident_kb(pid: int) -> int:
 
 
 async def _cpu_percent(pid: int) -> float:
-    began_s, began_at = _cpu_s(pid), time.monotonic()
+    began_s, began_at = cpu_s(pid), time.monotonic()
     await asyncio.sleep(MEASURED_S)
-    return 100 * (_cpu_s(pid) - began_s) / (time.monotonic() - began_at)
+    return 100 * (cpu_s(pid) - began_s) / (time.monotonic() - began_at)
 
 
 async def measure(folder: Path) -> dict[str, Any]:
     """One run; everything that it writes lies in ``folder``."""
     url = f"sqlite+aiosqlite:///{folder / 'crm.db'}"
     sessions = await put_site(url)
-    web_port, desk_port = _free_tcp_ports(2)
-    settings = folder / "callfloor.toml"
-    settings.write_text(
-        f"""
-[database]
-url = "{url}"
-[journal]
-folder = "{folder / "journal"}"
-[web]
-port = {web_port}
-[desk_socket]
-port = {desk_port}
-[recordings]
-folder = "{folder / "recordings"}"
-""",
-        encoding="utf-8",
-    )
-    settings.chmod(0o600)
+    web_port, desk_port = free_tcp_ports(2)
+    settings = write_settings(folder, web_port=web_port, desk_port=desk_port, pbx=None)
     config = folder / "desks.json"
     config.write_text(json.dumps({"site": f"http://127.0.0.1:{web_port}", "sessions": sessions}), encoding="utf-8")
     config.chmod(0o600)
     python = sys.executable
     command = (python, "-m", "cti.cli", "serve", "--config", str(settings), "--log-level", "warning")
     async with contextlib.AsyncExitStack() as stack:
-        daemon = await stack.enter_async_context(_process(*command, log=folder / "daemon.log"))
-        await _listens(web_port, daemon)
+        daemon = await stack.enter_async_context(process(*command, log=folder / "daemon.log"))
+        await listens(web_port, daemon)
         await asyncio.sleep(1.0)
         idle_percent = await _cpu_percent(daemon.pid)
         before_kb = _resident_kb(daemon.pid)
         own = (python, "-m", "bench.desks", "desks", str(config))
-        desks = await stack.enter_async_context(_process(*own, log=folder / "desks.log"))
-        await _says(desks, "ready")
+        desks = await stack.enter_async_context(process(*own, log=folder / "desks.log"))
+        await says(desks, "ready")
         await asyncio.sleep(BEAT_S + 1.0)
         percent = await _cpu_percent(daemon.pid)
         after_kb = _resident_kb(daemon.pid)
@@ -213,14 +191,7 @@ async def run() -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line."""
-    match arguments:
-        case []:
-            return asyncio.run(run())
-        case ["desks", config]:
-            return uvloop.run(run_desks(json.loads(Path(config).read_text(encoding="utf-8"))))
-        case _:
-            print(__doc__)
-            return 2
+    return dispatch(arguments, __doc__, run, {"desks": run_desks})
 
 
 if __name__ == "__main__":

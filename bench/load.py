@@ -42,33 +42,27 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import aiohttp
-import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
-from websockets.typing import Origin, Subprotocol
 
 from bench.ami_reference import split_stream
-from bench.pop import (
-    BEAT_S,
-    DATA,
-    DESKS,
-    DNIS,
+from bench.pop import DATA, DESKS, DNIS, build_data, callers, endpoint, is_complete, open_sessions
+from bench.site import (
     FOLDER,
     READY_WITHIN_S,
-    _callers,
-    _cpu_s,
-    _free_tcp_ports,
-    _listens,
-    _open_sessions,
-    _percentile,
-    _process,
-    _says,
-    build_data,
-    endpoint,
-    is_complete,
+    AmiLogin,
+    beat_all,
+    cpu_s,
+    dispatch,
+    free_tcp_ports,
+    listens,
+    open_desk,
+    percentile,
+    process,
+    says,
+    write_settings,
 )
 from crm_core.database import Database
-from cti.screenpop.frames import SUBPROTOCOL
 
 RESULT = FOLDER / "results" / "load.json"
 STREAMS = {"whole": FOLDER / "traffic", "selected": FOLDER.parent / "tests" / "asterisk" / "traffic" / "22"}
@@ -236,6 +230,13 @@ class AmiPeer:
             self._unsent.clear()
 
 
+def array_of(variable: str, value: str) -> dict[str, str]:
+    """What a ``Setvar`` sets: one variable, or those of the dialplan function ``ARRAY``."""
+    if variable.startswith("ARRAY("):
+        return dict(zip(variable[6:-1].split(","), value.split(","), strict=True))
+    return {variable: value}
+
+
 def encode(first: str, headers: dict[str, str]) -> bytes:
     """A message of the PBX's own."""
     return "".join(f"{line}\r\n" for line in (first, *(f"{k}: {v}" for k, v in headers.items()), "")).encode()
@@ -289,8 +290,9 @@ class PlayedPbx:
                 is_done = self._redirect(action)
                 peer.send(encode(f"Response: {'Success' if is_done else 'Error'}", mark))
             case "setvar":
-                if action["variable"].upper() == "CF_ENDPOINT" and (call := self._by_leg.get(action["channel"])):
-                    call.agent = action["value"]
+                variables = array_of(action["variable"], action["value"])
+                if "CF_ENDPOINT" in variables and (call := self._by_leg.get(action["channel"])):
+                    call.agent = variables["CF_ENDPOINT"]
                 peer.send(encode("Response: Success", {**mark, "Message": "Variable Set"}))
             case "ping":
                 peer.send(encode("Response: Success", {**mark, "Ping": "Pong"}))
@@ -459,30 +461,13 @@ async def _sit_down_at_ours(
     sockets: list[ClientConnection] = []
     are_ready: list[asyncio.Event] = []
     for desk, token in config["sessions"].items():
-        headers = {"Cookie": f"callfloor_session={token}", "Origin": site}
-        async with http.get("/api/desk", headers=headers) as answer:
-            answer.raise_for_status()
-            begun = await answer.json()
-        own = await stack.enter_async_context(
-            connect(
-                begun["socket_url"],
-                origin=Origin(site),
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
-                additional_headers={"Cookie": headers["Cookie"]},
-                compression=None,
-                proxy=None,
-                ping_interval=None,
-            )
-        )
-        sockets.append(own)
-        hello = {"type": "hello", "tab": desk, "epoch": None, "last_seq": 0, "take_over": True}
-        await own.send(json.dumps(hello))
+        opened = await open_desk(http, site, desk, token)
+        stack.push_async_callback(opened.socket.close)
+        sockets.append(opened.socket)
         ready = asyncio.Event()
         are_ready.append(ready)
-        tasks.append(asyncio.create_task(_watch_desk(own, desk, shown, ready)))
-        headers["X-CSRF-Token"] = begun["csrf"]
-        async with http.post("/api/desk/state", json={"state": "AVAILABLE", "reason": ""}, headers=headers) as answer:
-            answer.raise_for_status()
+        tasks.append(asyncio.create_task(_watch_desk(opened.socket, desk, shown, ready)))
+        await opened.be_available()
     async with asyncio.timeout(READY_WITHIN_S):
         for ready in are_ready:
             await ready.wait()
@@ -501,14 +486,6 @@ async def _sit_down_at_naive(
     return sockets
 
 
-async def _beat_all(sockets: Sequence[ClientConnection]) -> None:
-    beat = json.dumps({"type": "beat", "seen": 0, "visible": True, "phone": "desk", "microphone": "desk"})
-    while True:
-        for own in sockets:
-            await own.send(beat)
-            await asyncio.sleep(BEAT_S / len(sockets))
-
-
 async def run_desks(config: dict[str, Any]) -> NoReturn:
     """Hold all desks; say when every call has its card; write what was seen when standard input says so."""
     loop = asyncio.get_running_loop()
@@ -517,7 +494,7 @@ async def run_desks(config: dict[str, Any]) -> NoReturn:
     async with contextlib.AsyncExitStack() as stack:
         sit_down = _sit_down_at_ours if config["stack"] == "ours" else _sit_down_at_naive
         sockets = await sit_down(stack, config, shown, tasks)
-        tasks.append(asyncio.create_task(_beat_all(sockets)))
+        tasks.append(asyncio.create_task(beat_all(sockets)))
         print("ready", flush=True)
         asked = loop.run_in_executor(None, sys.stdin.readline)
         all_there = asyncio.ensure_future(shown.all_there.wait())
@@ -542,38 +519,11 @@ async def _order(process: asyncio.subprocess.Process) -> None:
     await process.stdin.drain()
 
 
-def _settings(folder: Path, config: dict[str, Any]) -> Path:
-    path = folder / "callfloor.toml"
-    path.write_text(
-        f"""
-[database]
-url = "sqlite+aiosqlite:///{folder / "crm.db"}"
-[journal]
-folder = "{folder / "journal"}"
-[web]
-port = {config["web_port"]}
-[desk_socket]
-port = {config["desk_port"]}
-[recordings]
-folder = "{folder / "recordings"}"
-[[pbx]]
-id = "pbx1"
-host = "127.0.0.1"
-port = {config["ami_port"]}
-username = "callfloor"
-secret = "played"
-""",
-        encoding="utf-8",
-    )
-    path.chmod(0o600)
-    return path
-
-
 async def run_once(
     folder: Path, stack_name: str, rate: int, stream: str, numbers: list[str], sessions: dict[str, str]
 ) -> dict[str, Any]:
     """One stack, one rate, one stream of calls."""
-    web_port, desk_port, ami_port = _free_tcp_ports(3)
+    web_port, desk_port, ami_port = free_tcp_ports(3)
     calls = round(rate * RUN_S)
     config: dict[str, Any] = {
         "stack": stack_name,
@@ -600,30 +550,32 @@ async def run_once(
     if stack_name == "ours":
         profiler = os.environ.get("BENCH_LOAD_PROFILE")
         command = (python, *(("-m", "cProfile", "-o", profiler) if profiler else ()), "-m", "cti.cli", "serve")
-        command = (*command, "--config", str(_settings(folder, config)), "--log-level", "warning")
+        login = AmiLogin(ami_port, "callfloor", "played")
+        settings = write_settings(folder, web_port=web_port, desk_port=desk_port, pbx=login)
+        command = (*command, "--config", str(settings), "--log-level", "warning")
     else:
         command = (python, "-m", "bench.naive", str(path))
     async with contextlib.AsyncExitStack() as stack:
-        pbx = await stack.enter_async_context(_process(*own, "pbx", str(path), log=folder / "pbx.log"))
-        await _says(pbx, "ready")
-        serving = await stack.enter_async_context(_process(*command, log=folder / f"{stack_name}.log"))
-        await _listens(web_port, serving)
-        desks = await stack.enter_async_context(_process(*own, "desks", str(path), log=folder / "desks.log"))
-        await _says(desks, "ready")
+        pbx = await stack.enter_async_context(process(*own, "pbx", str(path), log=folder / "pbx.log"))
+        await says(pbx, "ready")
+        serving = await stack.enter_async_context(process(*command, log=folder / f"{stack_name}.log"))
+        await listens(web_port, serving)
+        desks = await stack.enter_async_context(process(*own, "desks", str(path), log=folder / "desks.log"))
+        await says(desks, "ready")
         await asyncio.sleep(0.5)
         processes = {stack_name: serving.pid, "pbx": pbx.pid, "desks": desks.pid}
-        before = {name: _cpu_s(pid) for name, pid in processes.items()}
+        before = {name: cpu_s(pid) for name, pid in processes.items()}
         await _order(pbx)
-        await _says(pbx, "over")
+        await says(pbx, "over")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(OWED_AT_MOST_S):
-                await _says(desks, "all")
+                await says(desks, "all")
         await asyncio.sleep(DRAINED_WITHIN_S)
         played = json.loads((folder / "played.json").read_text(encoding="utf-8"))
         written = await _written(folder / "crm.db", played["calls"]) if stack_name == "ours" else {}
-        cpu = {name: round(_cpu_s(pid) - before[name], 1) for name, pid in processes.items()}
+        cpu = {name: round(cpu_s(pid) - before[name], 1) for name, pid in processes.items()}
         await _order(desks)
-        await _says(desks, "written")
+        await says(desks, "written")
     seen = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
     return {"cpu_s": cpu, **_lags(played, seen, rate), **written}
 
@@ -682,10 +634,10 @@ def _lags(played: dict[str, Any], seen: dict[str, Any], rate: int) -> dict[str, 
         "calls": len(calls),
         "cards_missing": len(calls) - len(lags),
         "cards_after_the_ring": seen["after_the_ring"],
-        "pop_p50_ms": round(_percentile(pops, 0.5), 2),
-        "pop_p99_ms": round(_percentile(pops, 0.99), 2),
-        "lag_p50_ms": round(_percentile(ordered, 0.5), 2),
-        "lag_p99_ms": round(_percentile(ordered, 0.99), 2),
+        "pop_p50_ms": round(percentile(pops, 0.5), 2),
+        "pop_p99_ms": round(percentile(pops, 0.99), 2),
+        "lag_p50_ms": round(percentile(ordered, 0.5), 2),
+        "lag_p99_ms": round(percentile(ordered, 0.99), 2),
         "lag_growth_ms": round(growth_ms, 2),
         "owed_after_1_s": late + len(calls) - len(lags),
         "links_lost": played["logins"] - 1,
@@ -715,8 +667,8 @@ async def measure(folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     database = Database(f"sqlite+aiosqlite:///{folder / 'crm.db'}")
     await database.open()
     async with database.read() as connection:
-        numbers = [number for _, number in (await connection.execute(_callers())).all()]
-    sessions = await _open_sessions(database)
+        numbers = [number for _, number in (await connection.execute(callers())).all()]
+    sessions = await open_sessions(database)
     await database.close()
     runs: dict[str, list[dict[str, Any]]] = {}
     plays = [*((rate, "whole") for rate in RATES), *((rate, "selected") for rate in RATES if rate == 50)]
@@ -799,16 +751,7 @@ async def run() -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line."""
-    match arguments:
-        case []:
-            return asyncio.run(run())
-        case ["pbx", config]:
-            return uvloop.run(run_pbx(json.loads(Path(config).read_text(encoding="utf-8"))))
-        case ["desks", config]:
-            return uvloop.run(run_desks(json.loads(Path(config).read_text(encoding="utf-8"))))
-        case _:
-            print(__doc__)
-            return 2
+    return dispatch(arguments, __doc__, run, {"pbx": run_pbx, "desks": run_desks})
 
 
 if __name__ == "__main__":

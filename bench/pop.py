@@ -31,29 +31,39 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import uvloop
 from playwright.async_api import async_playwright
 from sqlalchemy import func, insert, select
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed
-from websockets.typing import Origin, Subprotocol
 
+from bench.site import (
+    FOLDER,
+    READY_WITHIN_S,
+    AmiLogin,
+    beat_all,
+    cpu_s,
+    dispatch,
+    free_tcp_ports,
+    listens,
+    open_desk,
+    percentile,
+    process,
+    says,
+    write_settings,
+)
 from crm_core import centre, schema, users
 from crm_core.access import FieldRules, Reader
 from crm_core.bulk import seed_many
 from crm_core.customers import cards, find_callers, product_panel
 from crm_core.database import Database
 from cti.asterisk.local_pbx import LocalPbx, PhoneAccount, installed_root
-from cti.screenpop.frames import SUBPROTOCOL
-
-FOLDER = Path(__file__).resolve().parent
 
 CHROMIUM = os.environ.get("CALLFLOOR_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 RESULT = FOLDER / "results" / "pop.json"
@@ -83,10 +93,9 @@ SCREEN_CALLS = 12
 SCREEN_STAY_MS = 1500
 PASSWORD = "bench-phones"
 SHOWN_AFTER_END_S = 0.2
+PING_INTERVAL_S = 20.0
 LARGEST_SKEW_S = 0.05
 """The most by which two AMI sessions may differ before a card that seems early is called so."""
-BEAT_S = 4.0
-READY_WITHIN_S = 120.0
 
 
 def endpoint(number: int) -> str:
@@ -146,8 +155,8 @@ async def _complete_cards(database: Database) -> None:
     """Give those who will call everything that a card can show, whatever the seed gave them."""
     now = time.time()
     async with database.begin() as connection:
-        callers = (await connection.execute(_callers())).all()
-        parties = [party for party, _ in callers]
+        found = (await connection.execute(callers())).all()
+        parties = [party for party, _ in found]
         for table in (schema.party_flag, schema.party_product):
             await connection.execute(table.delete().where(table.c.party_id.in_(parties)))
         await connection.execute(
@@ -186,7 +195,7 @@ async def _complete_cards(database: Database) -> None:
         )
 
 
-def _callers() -> Any:
+def callers() -> Any:
     """Parties that one number names, spread evenly over all: (party, number)."""
     step = max(1, CUSTOMERS // KNOWN_CALLERS)
     shared = select(schema.party_phone.c.phone_id).group_by(schema.party_phone.c.phone_id).having(func.count() > 1)
@@ -393,14 +402,6 @@ def _free_udp_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _free_tcp_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-
-
 # ── a plain AMI reader, for the client and for the floor ──────────────────────────────────────────────────
 
 
@@ -601,35 +602,18 @@ async def run_client(config: dict[str, Any]) -> None:
         http = await stack.enter_async_context(aiohttp.ClientSession(site, cookie_jar=aiohttp.DummyCookieJar()))
         are_ready: list[asyncio.Event] = []
         for desk, token in config["sessions"].items():
-            headers = {"Cookie": f"callfloor_session={token}", "Origin": site}
-            async with http.get("/api/desk", headers=headers) as answer:
-                answer.raise_for_status()
-                begun = await answer.json()
             floor = await stack.enter_async_context(
                 connect(f"ws://127.0.0.1:{config['floor_port']}/{desk}", compression=None, proxy=None)
             )
             tasks.append(asyncio.create_task(_read_floor(floor, desk, seen, dials)))
-            own = await stack.enter_async_context(
-                connect(
-                    begun["socket_url"],
-                    origin=Origin(site),
-                    subprotocols=[Subprotocol(SUBPROTOCOL)],
-                    additional_headers={"Cookie": headers["Cookie"]},
-                    compression=None,
-                    proxy=None,
-                )
-            )
-            sockets.append(own)
-            hello = {"type": "hello", "tab": desk, "epoch": None, "last_seq": 0, "take_over": True}
-            await own.send(json.dumps(hello))
+            opened = await open_desk(http, site, desk, token, ping_interval_s=PING_INTERVAL_S)
+            stack.push_async_callback(opened.socket.close)
+            sockets.append(opened.socket)
             ready = asyncio.Event()
             are_ready.append(ready)
-            tasks.append(asyncio.create_task(_read_desk(own, desk, seen, dials, ready)))
-            headers["X-CSRF-Token"] = begun["csrf"]
-            body = {"state": "AVAILABLE", "reason": ""}
-            async with http.post("/api/desk/state", json=body, headers=headers) as answer:
-                answer.raise_for_status()
-        beats = asyncio.create_task(_beat_all(sockets))
+            tasks.append(asyncio.create_task(_read_desk(opened.socket, desk, seen, dials, ready)))
+            await opened.be_available()
+        beats = asyncio.create_task(beat_all(sockets))
         async with asyncio.timeout(READY_WITHIN_S):
             for ready in are_ready:
                 await ready.wait()
@@ -641,20 +625,6 @@ async def run_client(config: dict[str, Any]) -> None:
         Path(config["seen"]).write_text(json.dumps(report(seen)), encoding="utf-8")
         print("written", flush=True)
         os._exit(0)
-
-
-async def _beat_all(sockets: Sequence[ClientConnection]) -> None:
-    beat = json.dumps({"type": "beat", "seen": 0, "visible": True, "phone": "desk", "microphone": "desk"})
-    while True:
-        for own in sockets:
-            await own.send(beat)
-            await asyncio.sleep(BEAT_S / len(sockets))
-
-
-def _percentile(sorted_values: Sequence[float], share: float) -> float:
-    return (
-        sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * share))] if sorted_values else float("nan")
-    )
 
 
 def report(seen: Measurement) -> dict[str, Any]:
@@ -670,11 +640,11 @@ def report(seen: Measurement) -> dict[str, Any]:
     elsewhere = len(seen.early)
     skew_s = min(LARGEST_SKEW_S, max(seen.floor_leads_s, default=0.0))
     early = sum(1 for lead_s in seen.leads_s if lead_s > skew_s)
-    pop_p99, floor_p99 = _percentile(pops, 0.99), _percentile(floors, 0.99)
+    pop_p99, floor_p99 = percentile(pops, 0.99), percentile(floors, 0.99)
     return {
-        "pop_p50_ms": round(_percentile(pops, 0.50), 3),
+        "pop_p50_ms": round(percentile(pops, 0.50), 3),
         "pop_p99_ms": round(pop_p99, 3),
-        "floor_p50_ms": round(_percentile(floors, 0.50), 3),
+        "floor_p50_ms": round(percentile(floors, 0.50), 3),
         "floor_p99_ms": round(floor_p99, 3),
         "ratio_p99": round(pop_p99 / floor_p99, 3) if floors else None,
         "calls": len({ring.interaction for ring in seen.rings}),
@@ -785,7 +755,7 @@ async def _paint(config: dict[str, Any], token: str, sip: Sip, numbers: Sequence
     return {
         "painted_rings": len(dials.begun_at),
         "painted": len(times),
-        "painted_p50_ms": round(_percentile(times, 0.5), 1) if times else None,
+        "painted_p50_ms": round(percentile(times, 0.5), 1) if times else None,
         "painted_max_ms": round(times[-1], 1) if times else None,
     }
 
@@ -830,7 +800,7 @@ async def _sample_frame(database: Database, number: str) -> str:
     return json.dumps(card, ensure_ascii=False, separators=(",", ":"))
 
 
-async def _open_sessions(database: Database) -> dict[str, str]:
+async def open_sessions(database: Database) -> dict[str, str]:
     """Desk → session token. Logging 300 people in by password would take minutes and is not what is measured."""
     tokens: dict[str, str] = {}
     async with database.begin() as connection:
@@ -843,51 +813,10 @@ async def _open_sessions(database: Database) -> dict[str, str]:
     return tokens
 
 
-@contextlib.asynccontextmanager
-async def _process(*command: str, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    with log.open("ab") as errors:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors
-        )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), 15)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-
-
 async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.kill()
         await process.wait()
-
-
-async def _says(process: asyncio.subprocess.Process, word: str) -> None:
-    assert process.stdout is not None
-    async with asyncio.timeout(READY_WITHIN_S):
-        while line := await process.stdout.readline():
-            if line.decode().strip() == word:
-                return
-    raise RuntimeError(f"a process of the bench ended before it said {word}")
-
-
-async def _listens(port: int, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(READY_WITHIN_S):
-        while True:
-            if process.returncode is not None:
-                raise RuntimeError("the daemon ended while starting")
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.1)
-            else:
-                writer.close()
-                return
 
 
 async def measure(folder: Path) -> dict[str, Any]:
@@ -897,9 +826,9 @@ async def measure(folder: Path) -> dict[str, Any]:
     database = Database(url)
     await database.open()
     async with database.read() as connection:
-        numbers = [number for _, number in (await connection.execute(_callers())).all()]
+        numbers = [number for _, number in (await connection.execute(callers())).all()]
     frame = await _sample_frame(database, numbers[0])
-    sessions = await _open_sessions(database)
+    sessions = await open_sessions(database)
     screen_token = await _put_screen(database)
     await database.close()
 
@@ -914,30 +843,9 @@ async def measure(folder: Path) -> dict[str, Any]:
         routes={DNIS: QUEUE, SCREEN_DNIS: SCREEN},
         rtp_timeout_s=0,
     )
-    web_port, desk_port, floor_port = _free_tcp_ports(3)
-    settings = folder / "callfloor.toml"
-    settings.write_text(
-        f"""
-[database]
-url = "{url}"
-[journal]
-folder = "{folder / "journal"}"
-[web]
-port = {web_port}
-[desk_socket]
-port = {desk_port}
-[recordings]
-folder = "{folder / "recordings"}"
-[[pbx]]
-id = "pbx1"
-host = "127.0.0.1"
-port = {pbx.ami_port}
-username = "{pbx.ami_username}"
-secret = "{pbx.ami_secret}"
-""",
-        encoding="utf-8",
-    )
-    settings.chmod(0o600)
+    web_port, desk_port, floor_port = free_tcp_ports(3)
+    login = AmiLogin(pbx.ami_port, pbx.ami_username, pbx.ami_secret)
+    settings = write_settings(folder, web_port=web_port, desk_port=desk_port, pbx=login)
     values = {
         "ami_port": pbx.ami_port,
         "ami_secret": pbx.ami_secret,
@@ -958,13 +866,13 @@ secret = "{pbx.ami_secret}"
         answering = await sip.answer()
         stack.push_async_callback(_end, answering)
         serve_command = (python, "-m", "cti.cli", "serve", "--config", str(settings), "--log-level", "warning")
-        daemon = await stack.enter_async_context(_process(*serve_command, log=folder / "daemon.log"))
-        await _listens(web_port, daemon)
+        daemon = await stack.enter_async_context(process(*serve_command, log=folder / "daemon.log"))
+        await listens(web_port, daemon)
         own = (python, "-m", "bench.pop")
-        floor = await stack.enter_async_context(_process(*own, "floor", str(config), log=folder / "floor.log"))
-        await _says(floor, "ready")
-        client = await stack.enter_async_context(_process(*own, "client", str(config), log=folder / "client.log"))
-        await _says(client, "ready")
+        floor = await stack.enter_async_context(process(*own, "floor", str(config), log=folder / "floor.log"))
+        await says(floor, "ready")
+        client = await stack.enter_async_context(process(*own, "client", str(config), log=folder / "client.log"))
+        await says(client, "ready")
         print(f"{DESKS} desks are ready; {CALLS} calls at {CALLS_PER_S:g}/s", flush=True)
         hasty = max(1, round(CALLS * HASTY_SHARE))
         share = hasty / CALLS
@@ -978,20 +886,14 @@ secret = "{pbx.ami_secret}"
             await steady.wait()
             await brief.wait()
         await asyncio.sleep(1.0)
-        cpu = {"daemon": _cpu_s(daemon.pid), "asterisk": _cpu_s(pbx.pid or 0), "client": _cpu_s(client.pid)}
+        cpu = {"daemon": cpu_s(daemon.pid), "asterisk": cpu_s(pbx.pid or 0), "client": cpu_s(client.pid)}
         assert client.stdin is not None
         client.stdin.write(b"\n")
         await client.stdin.drain()
-        await _says(client, "written")
+        await says(client, "written")
         painted = await _paint(values, screen_token, sip, numbers[:SCREEN_CALLS])
     result: dict[str, Any] = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
     return {**result, **painted, "cpu_s": cpu}
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return round((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), 1)
 
 
 async def run() -> int:
@@ -1025,22 +927,11 @@ async def run() -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line."""
-    match arguments:
-        case []:
-            return asyncio.run(run())
-        case ["data"]:
-            if not DATA.exists():
-                asyncio.run(build_data())
-            return 0
-        case ["client", config]:
-            uvloop.run(run_client(json.loads(Path(config).read_text(encoding="utf-8"))))
-            return 0
-        case ["floor", config]:
-            uvloop.run(run_floor(json.loads(Path(config).read_text(encoding="utf-8"))))
-            return 0
-        case _:
-            print(__doc__)
-            return 2
+    if arguments == ["data"]:
+        if not DATA.exists():
+            asyncio.run(build_data())
+        return 0
+    return dispatch(arguments, __doc__, run, {"client": run_client, "floor": run_floor})
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.pop import FOLDER, _free_tcp_ports
+from bench.site import FOLDER, free_tcp_ports
 from crm_core import centre, users
 from crm_core.database import Database
 from cti.asterisk.local_pbx import LocalPbx, PhoneAccount, installed_root
@@ -306,7 +306,7 @@ async def running_site(folder: Path, rng: random.Random) -> AsyncIterator[Site]:
         queues=(QUEUE,),
         routes={DNIS: QUEUE},
     )
-    web_port, desk_port, ami_port, desks_port = _free_tcp_ports(4)
+    web_port, desk_port, ami_port, desks_port = free_tcp_ports(4)
     settings = write_settings(folder, pbx, ami_port, web_port, desk_port, desks_port)
     phones = [
         UasPhone(

@@ -71,6 +71,8 @@ class InteractionRow:
     match_how: str = ""
     chosen_by: str = ""
     recording_basis: str = ""
+    path: str = ""
+    """The way through the menus: ``main:2>orders:1``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,9 @@ class LegRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRow:
-    """One answer of the routing. ``agent`` empty: nobody. ``passed``: (agent, reason, detail) of those not taken."""
+    """One answer of the routing. ``agent`` empty: nobody. ``passed``: (agent, reason, detail) of those not taken;
+    ``others``: rung at the same time; ``required``: the expression that counted then, the queue's ``step`` from 0;
+    ``points`` of priority."""
 
     interaction: str
     at: float
@@ -101,6 +105,11 @@ class DecisionRow:
     queue: str = ""
     agent: str = ""
     passed: tuple[tuple[str, str, str], ...] = ()
+    others: tuple[str, ...] = ()
+    step: int = 0
+    required: str = ""
+    waited_s: float = 0.0
+    points: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

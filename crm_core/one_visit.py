@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sqlalchemy import CompoundSelect, Select, create_engine, event
+from sqlalchemy import CompoundSelect, Insert, Select, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from crm_core.database import BUSY_TIMEOUT_MS, prepare_writing
@@ -38,6 +39,8 @@ class OneVisit:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._engine: Engine | None = None
+        self._kept = threading.local()
+        """Each thread keeps its connection: taking one from the pool costs a quarter of a look-up."""
         self._threads: ThreadPoolExecutor | None = None
         if database.is_sqlite:
             self._engine = _reading_engine(database)
@@ -52,7 +55,7 @@ class OneVisit:
             async with self._database.read() as connection:
                 return await reading(connection)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _read, self._engine, reading)
+        return await loop.run_in_executor(self._threads, _read, self._engine, self._kept, reading)
 
     def close(self) -> None:
         """Give up threads and connections; a reading under way ends by itself."""
@@ -110,6 +113,15 @@ class _Prepared:
     processors: tuple[tuple[int, Callable[[Any], Any]], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _PreparedInsert:
+    """As ``_Prepared``; ``order``: each parameter with what makes a value of the driver's of it."""
+
+    text: str
+    order: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+    fixed: Mapping[str, Any]
+
+
 class _Rows:
     """What a prepared statement found, as much of SQLAlchemy's result as reading functions use."""
 
@@ -137,6 +149,8 @@ class _Found(_Rows):
 
 _prepared: dict[tuple[Any, tuple[tuple[str, int], ...]], _Prepared] = {}
 """By statement, and by how many values each of its lists has. Preparing costs more than reading."""
+
+_prepared_inserts: dict[Insert, _PreparedInsert | None] = {}
 
 MOST_PREPARED = 100
 """Statements made anew for each reading would fill the memory."""
@@ -166,6 +180,26 @@ def _prepare(
         fixed={name: value for name, value in state.parameters.items() if name not in given},
         columns=tuple(str(column.key) for column in columns),
         processors=tuple(processors),
+    )
+
+
+def _prepare_insert(statement: Insert, dialect: Dialect) -> _PreparedInsert | None:
+    """None: it needs more than the driver does."""
+    compiled = cast("Any", statement.compile(dialect=dialect))
+    if compiled.update_prefetch or compiled.postfetch or compiled.literal_execute_params:
+        return None
+    fixed = {name: bound.value for name, bound in compiled.binds.items() if not bound.required}
+    for column in compiled.insert_prefetch:
+        if column.default is None or not column.default.is_scalar:
+            return None
+        fixed[column.key] = column.default.arg
+    return _PreparedInsert(
+        text=compiled.string,
+        order=tuple(
+            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+            for name in compiled.positiontup
+        ),
+        fixed=fixed,
     )
 
 
@@ -218,6 +252,31 @@ class _Reads(_NeverWaits):
         return _Found(prepared.columns, rows)
 
 
+class _Writes(_NeverWaits):
+    """Prepares what is inserted in bulk."""
+
+    async def execute(self, statement: Any, parameters: Any = None) -> Any:
+        if isinstance(parameters, list) and isinstance(statement, Insert):
+            if statement not in _prepared_inserts and len(_prepared_inserts) < MOST_PREPARED:
+                _prepared_inserts[statement] = _prepare_insert(statement, self.dialect)
+            prepared = _prepared_inserts.get(statement)
+            if prepared is not None:
+                return self._insert(prepared, parameters)
+        return await super().execute(statement, parameters)
+
+    def _insert(self, prepared: _PreparedInsert, rows: Sequence[Mapping[str, Any]]) -> None:
+        values = [
+            [row[name] if make is None else make(row[name]) for name, make in prepared.order]
+            for row in ([{**prepared.fixed, **row} for row in rows] if prepared.fixed else rows)
+        ]
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        try:
+            driver.executemany(prepared.text, values)
+        except sqlite3.Error as error:
+            raise DBAPIError(prepared.text, None, error, hide_parameters=True) from error
+
+
 def _processed(row: Sequence[Any], processors: Sequence[tuple[int, Callable[[Any], Any]]]) -> tuple[Any, ...]:
     values = list(row)
     for place, processor in processors:
@@ -225,14 +284,24 @@ def _processed(row: Sequence[Any], processors: Sequence[tuple[int, Callable[[Any
     return tuple(values)
 
 
-def _read(engine: Engine, reading: Reading[Answer]) -> Answer:
-    with engine.connect() as connection:
+def _read(engine: Engine, kept: threading.local, reading: Reading[Answer]) -> Answer:
+    connection: Connection | None = getattr(kept, "connection", None)
+    if connection is None:
+        connection = kept.connection = engine.connect()
+    try:
         return _done(reading(cast("AsyncConnection", _Reads(connection))))
+    except BaseException:
+        kept.connection = None
+        connection.close()
+        raise
+    finally:
+        if connection.in_transaction():
+            connection.rollback()
 
 
 def _write(engine: Engine, writing: Writing[Answer]) -> Answer:
     with engine.begin() as connection:
-        return _done(writing(cast("AsyncConnection", _NeverWaits(connection))))
+        return _done(writing(cast("AsyncConnection", _Writes(connection))))
 
 
 def _done(work: Coroutine[Any, Any, Answer]) -> Answer:

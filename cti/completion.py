@@ -48,6 +48,7 @@ class Completion:
         self._merged: dict[InteractionId, tuple[InteractionId, ...]] = {}
         self._rang_out: dict[LegId, list[tuple[float, str]]] = {}
         self._heard_at: dict[InteractionId, float] = {}
+        self._messages: dict[LegId, e.MessageRecorded] = {}
 
     def _owner_of(self, pbx: PbxId, endpoint: str) -> AgentId | None:
         return self._plan().owner_of(pbx, endpoint)
@@ -67,6 +68,8 @@ class Completion:
 
     def take(self, fact: Event) -> list[e.CallRecorded]:
         """One fact from the records, in their order; the conversations that it ended."""
+        if isinstance(fact, e.MessageRecorded):
+            self._messages[fact.leg] = fact
         told = list(self._conversations.handle(fact))
         self._stories.take(fact, before=START)
         leg = getattr(fact, "leg", None)
@@ -134,6 +137,7 @@ class Completion:
         if story is None or story.live is None:
             return
         live = story.live
+        message = next((one for leg in live.legs if (one := self._messages.pop(leg, None)) is not None), None)
         rung_for = [note for leg in live.legs for note in self._rang_out.pop(leg, ())]
         self._stories.forget_told({story.id})
         # Of what began before the first record that was read, the beginning is not known.
@@ -184,6 +188,10 @@ class Completion:
             talk_s=story.talk_s,
             hold_s=story.hold_s,
             legs=legs,
+            recording_basis=story.recording_basis,
+            path=story.path,
+            message=message.file if message is not None else "",
+            message_queue=(message.queue or story.queue) if message is not None else "",
             tapes=tuple(
                 e.RecordedTape(
                     file=tape.file,

@@ -12,8 +12,9 @@ states), so that a reader who starts there needs no older one for them.
 
 from __future__ import annotations
 
-import asyncio
 import os
+import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -69,7 +70,11 @@ class Journal:
         self._segment = 0
         self._offset = 0
         self._is_dirty = False
-        self._sync: asyncio.Task[None] | None = None
+        """Something waits for its group to reach the disk itself."""
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._syncer: threading.Thread | None = None
+        self._is_closing = False
 
     @property
     def position(self) -> Position:
@@ -84,9 +89,11 @@ class Journal:
 
     def close(self) -> None:
         """Write through to the disk and close."""
-        if self._sync is not None:
-            self._sync.cancel()
-            self._sync = None
+        if self._syncer is not None:
+            self._is_closing = True
+            self._ring()
+            self._syncer.join()
+            self._syncer = None
         if self._file >= 0:
             os.fdatasync(self._file)
             os.close(self._file)
@@ -101,16 +108,28 @@ class Journal:
         return self.position
 
     def sync_soon(self) -> None:
-        """Have what was appended reach the disk itself, in a group, off the loop (needs a running loop)."""
-        self._is_dirty = True
-        if self._sync is None or self._sync.done():
-            self._sync = asyncio.get_running_loop().create_task(self._sync_group())
+        """Have what was appended reach the disk itself, in a group, in a thread of its own. One writer calls this."""
+        if self._syncer is None:
+            self._is_closing = False
+            self._syncer = threading.Thread(target=self._sync_groups, name="journal-sync", daemon=True)
+            self._syncer.start()
+        self._ring()
 
-    async def _sync_group(self) -> None:
-        while self._is_dirty:
-            await asyncio.sleep(SYNC_GROUP_S)
+    def _ring(self) -> None:
+        # The thread alone takes this back, and only once the bell was heard: it never rings twice.
+        if not self._is_dirty:
+            self._is_dirty = True
+            self._bell.release()
+
+    def _sync_groups(self) -> None:
+        while True:
+            self._bell.acquire()
+            if not self._is_closing:
+                time.sleep(SYNC_GROUP_S)
             self._is_dirty = False
-            await asyncio.to_thread(_fdatasync, self._file)
+            _fdatasync(self._file)
+            if self._is_closing:
+                return
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)

@@ -12,19 +12,21 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crm_core import interactions, phones, recordings
+from crm_core import interactions, phones, recordings, waiting
 from crm_core.database import Database
 from crm_core.interactions import DecisionRow, InteractionRow, Kept, LegRow, RecordingRow
 from crm_core.one_visit import OneWritingVisit
+from crm_core.waiting import MessageRow, OfferRow
 from cti import journal
 from cti.events import CallRecorded, DialOutcome, Event, RecordedLeg
 from cti.ids import AgentId, InteractionId, PbxId
-from cti.interaction import Leg, LegRole
+from cti.interaction import Conversations, Leg, LegRole
 from cti.journal import START, Position
 from cti.stories import Stories, Story
 
@@ -77,6 +79,11 @@ class Recorder:
         """Everything in the journal before this is in the database."""
         self.is_behind = False
         """The database can't be reached: what happened waits in memory and in the journal."""
+
+    def follow(self, conversations: Conversations) -> None:
+        """The deciding core's own, which folds live what this one would else have to fold once more. To be called
+        when both have taken up the same journal."""
+        self._stories.follow(conversations)
 
     # ── hearing ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -154,13 +161,12 @@ class Recorder:
                 self._is_due.set()
 
     def _due(self) -> list[InteractionId]:
-        """What is to be written now: what has ended, and what goes on and was not written for a while."""
+        """What is to be written now: what is told to its end, and what goes on and was not written for a while."""
         now, stories = self._clock(), self._stories.stories
         return [
             one
             for one in self._changed
             if (story := stories.get(one)) is None
-            or story.ended_at is not None
             or story.is_told
             # The clock may be put back.
             or abs(now - story.written_at) >= REWRITE_S
@@ -202,6 +208,8 @@ class Recorder:
             legs=[row for story in stories for row in _legs(story)],
             decisions=[row for story in stories for row in _decisions(story)],
             recordings=[row for story in stories for row in _recordings(story)],
+            offers=[row for story in stories for row in _offers(story)],
+            messages=[row for story in stories for row in _messages(story)],
             merged=[(story.id, story.merged_into) for story in stories if story.merged_into is not None],
             recorded=[story for story in stories if story.recorded is not None],
         )
@@ -244,7 +252,6 @@ class Recorder:
             self._stories.forget_told(part)
 
     def _interaction(self, story: Story) -> InteractionRow:
-        number = phones.parse_number(story.ani, self._region)
         answered_at = story.answered_at
         wait_s = None
         if story.queued_at is not None:
@@ -260,7 +267,7 @@ class Recorder:
             agent=story.agent,
             from_agent=story.from_agent,
             dnis=story.dnis,
-            ani_e164=number.e164 or "",
+            ani_e164=_e164(story.ani, self._region),
             ani_raw=story.ani,
             ani_name=story.ani_name,
             is_withheld=story.is_withheld,
@@ -280,6 +287,7 @@ class Recorder:
             match_how=story.how,
             chosen_by=story.chosen_by,
             recording_basis=story.recording_basis,
+            path=story.path,
         )
 
 
@@ -291,6 +299,8 @@ class _Rows:
     legs: list[LegRow]
     decisions: list[DecisionRow]
     recordings: list[RecordingRow]
+    offers: list[OfferRow]
+    messages: list[MessageRow]
     merged: list[tuple[InteractionId, InteractionId]]
     recorded: list[Story]
 
@@ -367,11 +377,13 @@ async def _put(connection: AsyncConnection, rows: _Rows) -> None:
         decisions=rows.decisions,
         recordings=rows.recordings,
     )
+    await waiting.write(connection, offers=rows.offers, messages=rows.messages)
     if grown:
         await recordings.look_again(connection, grown)
     merged = [(gone, story.id) for story in rows.recorded if story.recorded for gone in story.recorded.merged]
     for gone, into in (*rows.merged, *merged):
         await interactions.merge(connection, gone, into)
+        await waiting.merge(connection, gone, into)
 
 
 def _over(known: Kept, row: InteractionRow, recorded: CallRecorded | None) -> InteractionRow:
@@ -468,6 +480,12 @@ def _legs(story: Story) -> Iterable[LegRow]:
         )
 
 
+@lru_cache(maxsize=1024)
+def _e164(ani: str, region: str) -> str:
+    """Asked for each time that an interaction is written."""
+    return phones.parse_number(ani, region).e164 or ""
+
+
 def _role(leg: Leg) -> str:
     return {LegRole.CUSTOMER: "customer", LegRole.AGENT: "agent"}.get(leg.role, "other")
 
@@ -481,6 +499,32 @@ def _decisions(story: Story) -> Iterable[DecisionRow]:
             queue=decision.queue or "",
             agent=decision.agent or "",
             passed=tuple((one.agent, one.reason, one.detail) for one in decision.passed),
+            others=decision.others,
+            step=decision.step,
+            required=decision.required,
+            waited_s=round(decision.waited_s, 3),
+            points=decision.points,
+        )
+
+
+def _offers(story: Story) -> Iterable[OfferRow]:
+    if story.merged_into is not None:
+        return
+    for offer in story.offers:
+        yield OfferRow(
+            interaction=story.id,
+            queue=offer.queue,
+            began_at=offer.began_at,
+            ended_at=offer.ended_at,
+            outcome=offer.outcome,
+            went_to=offer.went_to,
+        )
+
+
+def _messages(story: Story) -> Iterable[MessageRow]:
+    for message in story.messages:
+        yield MessageRow(
+            interaction=story.merged_into or story.id, queue=message.queue, file=message.file, left_at=message.at
         )
 
 

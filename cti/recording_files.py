@@ -131,12 +131,14 @@ class RecordingFiles:
         for one in pending:
             if one.ended_at is None:
                 continue
-            path = self._path(one.file)
             if one.is_to_delete:
                 if now - one.ended_at >= STABLE_S:
-                    await self._delete(one, path, now)
+                    await self._delete(one, self._path(one.file), now)
                 continue
-            if path is None or not path.is_file():
+            # Most wait for a file that is not there yet: that is asked first, and cheaply.
+            is_there = (self._folder / one.file).is_file()
+            path = self._path(one.file) if is_there else None
+            if path is None:
                 if now - one.ended_at > MISSING_AFTER_S:
                     settled.append((one.file, "missing", None))
                 continue

@@ -1,13 +1,15 @@
 """Stories: the journal's facts folded into what the CRM keeps of each interaction.
 
 Pure. The same fold runs live (``cti.recorder``) and in a rebuild; feeding it a stretch of the journal twice tells the
-same story twice, never a longer one.
+same story twice, never a longer one. In a rebuild it folds the conversations for itself; live it looks at those of the
+deciding core, which folded the same facts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from cti import events as e
 from cti.events import AgentState, Event
@@ -27,6 +29,23 @@ class Tape:
     paused: list[tuple[float, float | None]] = field(default_factory=list)
     basis: str = ""
     objected_at: float | None = None
+
+
+@dataclass(slots=True)
+class Offer:
+    """One stay of the caller in one queue, which belongs to the moment in which it began. Times in Unix seconds;
+    ``outcome`` empty while it lasts; ``went_to``: the destination of one who left for another."""
+
+    queue: str
+    began_at: float
+    ended_at: float | None = None
+    outcome: str = ""
+    went_to: str = ""
+
+    def end(self, at: float, outcome: str, went_to: str = "") -> None:
+        """Once: what was concluded first counts."""
+        if self.ended_at is None:
+            self.ended_at, self.outcome, self.went_to = at, outcome, went_to
 
 
 @dataclass(slots=True)
@@ -69,6 +88,10 @@ class Story:
     decisions_written: int = 0
     """How many of the decisions are in the database; they never change."""
     tapes: list[Tape] = field(default_factory=list)
+    path: str = ""
+    """The way through the menus."""
+    offers: list[Offer] = field(default_factory=list)
+    messages: list[e.MessageLeft] = field(default_factory=list)
     live: Interaction | None = None
     recorded: e.CallRecorded | None = None
     """The PBX's own record of it, once it was needed: goes before everything about times and legs that was heard."""
@@ -85,11 +108,33 @@ class Story:
         return (self.ended_at is not None and not self.wrapping_up) or self.merged_into is not None
 
 
+def _leg_of(fact: Event) -> LegId | None:
+    """The leg that a fact is about, of those that tell of one leg."""
+    kind = type(fact)
+    read = _LEG_READERS.get(kind)
+    if read is None:
+        names = getattr(kind, "__slots__", ())
+        name = "leg" if "leg" in names else "to" if kind in (e.DialStarted, e.DialEnded) else ""
+        read = _LEG_READERS[kind] = attrgetter(name) if name else _nothing
+    leg: LegId | None = read(fact)
+    return leg
+
+
+def _nothing(_: Event) -> None:
+    return None
+
+
+_LEG_READERS: dict[type[Event], Callable[[Event], LegId | None]] = {}
+"""By class, made when first asked for: thousands of facts a second pass here."""
+
+
 class Stories:
     """The fold. ``take`` returns which interactions changed."""
 
     def __init__(self, owner_of: Callable[[PbxId, str], AgentId | None]) -> None:
         self._conversations = Conversations(owner_of)
+        self._lived: Conversations | None = None
+        self._begun: dict[InteractionId, Interaction] = {}
         self.stories: dict[InteractionId, Story] = {}
         self._wraps: dict[AgentId, InteractionId] = {}
         self._handlers: dict[type[Event], Callable[..., Iterator[InteractionId]]] = {
@@ -108,19 +153,33 @@ class Stories:
             e.DispositionSet: self._disposition_set,
             e.RecordingChanged: self._recording_changed,
             e.CallRecorded: self._recorded,
+            e.CallerOverflowed: self._overflowed,
+            e.CallbackPlaced: self._place_kept,
+            e.MessageLeft: self._message_left,
         }
+
+    def follow(self, conversations: Conversations) -> None:
+        """From now on these conversations are folded by somebody else, who has folded all that was taken so far."""
+        self._lived = conversations
+        conversations.on_start = self._keep_begun
+        for story in self.stories.values():
+            # What is over for the other one is kept as it was folded here.
+            story.live = conversations.get(story.id) or story.live
+
+    def _keep_begun(self, home: Interaction) -> None:
+        self._begun[home.id] = home
 
     def take(self, fact: Event, *, before: Position) -> set[InteractionId]:
         """Fold one fact of the journal. ``before``: a position at or before it."""
         changed: set[InteractionId] = set()
         # What these conversations conclude stands in the journal too, said by the deciding core, which may have
         # refined it; only the legs are read from them.
-        self._conversations.handle(fact)
-        leg = getattr(fact, "leg", None) or getattr(fact, "to", None)
-        if isinstance(leg, str):
-            home = self._conversations.of_leg(LegId(leg))
-            if home is not None and home.id in self.stories:
-                self.stories[home.id].live = home
+        if self._lived is None:
+            self._conversations.handle(fact)
+        if (leg := _leg_of(fact)) is not None:
+            home = (self._lived or self._conversations).of_leg(leg)
+            if home is not None and (story := self.stories.get(home.id)) is not None:
+                story.live = home
                 changed.add(home.id)
         if isinstance(fact, e.InteractionStarted | e.CallRecorded) and fact.interaction not in self.stories:
             is_alone = isinstance(fact, e.CallRecorded)
@@ -141,6 +200,13 @@ class Stories:
         """From where the journal must be read again to tell all unfinished stories."""
         return min((story.began for story in self.stories.values()), default=None)
 
+    def _home(self, interaction: InteractionId) -> Interaction | None:
+        if self._lived is not None:
+            begun = self._begun.pop(interaction, None) or self._lived.get(interaction)
+            if begun is not None:
+                return begun
+        return self._conversations.get(interaction)
+
     # ── the facts ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _of(self, interaction: InteractionId) -> Iterator[Story]:
@@ -157,7 +223,8 @@ class Stories:
         story.direction = fact.direction
         story.ani, story.ani_name, story.is_withheld = fact.ani, fact.ani_name, fact.is_withheld
         story.dnis, story.account, story.choice, story.language = fact.dnis, fact.account, fact.choice, fact.language
-        story.live = self._conversations.get(fact.interaction)
+        story.path = fact.path
+        story.live = self._home(fact.interaction)
         # Told when it was clear what it is; begun when its first leg was.
         began_at = story.live.started_at if story.live is not None else fact.at
         story.started_at = story.started_at or min(began_at, fact.at)
@@ -180,6 +247,30 @@ class Stories:
         for story in self._heard(fact.interaction):
             story.queue = fact.queue
             story.queued_at = fact.queued_at if story.queued_at is None else story.queued_at
+            last = story.offers[-1] if story.offers else None
+            if last is None or last.ended_at is not None or last.queue != fact.queue:
+                if last is not None:
+                    last.end(fact.at, "overflowed", f"queue:{fact.queue}")
+                began_at = fact.queued_at if last is None else fact.at
+                story.offers.append(Offer(fact.queue, began_at))
+            yield story.id
+
+    def _overflowed(self, fact: e.CallerOverflowed) -> Iterator[InteractionId]:
+        return self._end_offer(fact.interaction, fact.at, "closed" if fact.why == "closed" else "overflowed", fact.to)
+
+    def _place_kept(self, fact: e.CallbackPlaced) -> Iterator[InteractionId]:
+        return self._end_offer(fact.interaction, fact.at, "callback")
+
+    def _end_offer(self, one: InteractionId, at: float, outcome: str, went_to: str = "") -> Iterator[InteractionId]:
+        for story in self._heard(one):
+            if story.offers:
+                story.offers[-1].end(at, outcome, went_to)
+            yield story.id
+
+    def _message_left(self, fact: e.MessageLeft) -> Iterator[InteractionId]:
+        for story in self._of(fact.interaction):
+            if all(one.file != fact.file for one in story.messages):
+                story.messages.append(fact)
             yield story.id
 
     def _chosen(self, fact: e.AgentChosen) -> Iterator[InteractionId]:
@@ -193,6 +284,8 @@ class Stories:
                 continue
             if story.answered_at is None:
                 story.answered_at = fact.at
+            if story.offers:
+                story.offers[-1].end(fact.at, "answered")
             if story.agent and story.agent != fact.agent:
                 story.from_agent = story.agent
             story.agent = fact.agent
@@ -258,7 +351,7 @@ class Stories:
             story.recording_basis = fact.basis or story.recording_basis
             tape = next((one for one in story.tapes if one.file == fact.file), None)
             if tape is None and fact.file:
-                leg = story.live.recorded_leg if story.live is not None else None
+                leg = fact.on_leg or (story.live.recorded_leg if story.live is not None else None)
                 tape = Tape(fact.file, leg or LegId(""), fact.at, basis=fact.basis)
                 story.tapes.append(tape)
             if tape is None:
@@ -280,6 +373,8 @@ class Stories:
         for story in self._heard(fact.interaction):
             story.ended_at = fact.at
             story.outcome = fact.outcome
+            if story.offers:
+                story.offers[-1].end(fact.at, fact.outcome)
             if story.talk_since is not None:
                 story.talk_s += max(0.0, fact.at - story.talk_since)
                 story.talk_since = None
@@ -310,6 +405,9 @@ class Stories:
             story.started_at, story.ended_at, story.outcome = fact.started_at, fact.ended_at, fact.outcome
             story.queue = fact.queue or story.queue
             story.queued_at = fact.queued_at if fact.queued_at is not None else story.queued_at
+            story.path = fact.path or story.path
+            story.recording_basis = fact.recording_basis or story.recording_basis
+            self._books_of_record(story, fact)
             if fact.answered_at is not None or story.answered_at is None:
                 story.answered_at, story.agent, story.from_agent = fact.answered_at, fact.agent, fact.from_agent
                 # Records know nothing of the phones' own hold.
@@ -326,3 +424,10 @@ class Stories:
                     story.tapes.append(tape)
                 tape.ended_at = recorded.ended_at
             yield story.id
+
+    def _books_of_record(self, story: Story, fact: e.CallRecorded) -> None:
+        if not story.offers and fact.queue and fact.queued_at is not None:
+            story.offers.append(Offer(fact.queue, fact.queued_at))
+        if story.offers:
+            is_answered = fact.answered_at is not None
+            story.offers[-1].end(fact.answered_at or fact.ended_at, "answered" if is_answered else fact.outcome)

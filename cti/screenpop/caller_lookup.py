@@ -1,22 +1,24 @@
 """Who calls: carries out ``LookUpCaller`` against the CRM, beside the call and never in its way.
 
 Begun when the call is offered, it finds the customers (account number first, then the number called from) and reads
-them for every kind of viewer at a desk, so that the card is complete before a phone rings. Whatever happens, the
-deciding core has its answer (``CallerLookedUp``) within the deadline: one that is slow or fails is reported as
-``failed``, and when the late answer comes it is reported again and still improves the card. Bounded are both the number
-of look-ups that use the database at once and the number of those that wait for their turn.
+them for every kind of viewer at a desk, so that the card is complete before a phone rings; of a customer who is known
+for sure, also what routing may ask. Whatever happens, the deciding core has its answer (``CallerLookedUp``) within the
+deadline: one that is slow or fails is reported as ``failed``, and when the late answer comes it is reported again and
+still improves the card. Bounded are both the number of look-ups that use the database at once and the number of those
+that wait for their turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from crm_core.access import FieldRules, Reader
+from crm_core.caller_facts import caller_facts
 from crm_core.customers import Found, cards, find_callers, product_panel
 from crm_core.errors import CrmError
 from crm_core.one_visit import OneVisit
@@ -109,17 +111,21 @@ class CallerLookup:
         deadline = asyncio.get_running_loop().call_later(
             max(0.0, command.deadline_s), self._report, interaction, (), "failed"
         )
+        now = self._clock()
         codes, readers = self._pops.product_codes(interaction), self._readers_of(self._pops.viewers[:MOST_VIEWERS])
 
-        async def reading(connection: AsyncConnection) -> tuple[Found, dict[Viewer, Reading]]:
+        async def reading(connection: AsyncConnection) -> tuple[Found, dict[str, str], dict[Viewer, Reading]]:
             found = await find_callers(
                 connection, account=command.account, ani=command.ani, default_region=self._default_region
             )
-            return found, await _read(connection, found.parties, codes, readers)
+            facts: dict[str, str] = {}
+            if len(found.parties) == 1:
+                facts = await caller_facts(connection, found.parties[0], interaction_id=interaction, now=now)
+            return found, facts, await _read(connection, found.parties, codes, readers)
 
         try:
             async with asyncio.timeout(GIVEN_UP_AFTER_S), self._turn:
-                found, readings = await self._visits.read(reading)
+                found, facts, readings = await self._visits.read(reading)
         except _FAILURES as error:
             log.warning("! look-up of %s failed: %s", interaction, type(error).__name__)
             if not deadline.cancelled() and deadline.when() > asyncio.get_running_loop().time():
@@ -128,7 +134,7 @@ class CallerLookup:
             # A caller who turned out to be known by something else is asked for anew; this answer is nobody's then.
             if self._latest.get(interaction) is command:
                 self._pops.know_readings(interaction, readings, found=(found.parties, found.how))
-                self._report(interaction, found.parties, found.how)
+                self._report(interaction, found.parties, found.how, facts)
         finally:
             deadline.cancel()
             if self._latest.get(interaction) is command:
@@ -166,8 +172,12 @@ class CallerLookup:
         self._readers[viewer] = (reader, rules)
         self._pops.know_sight(viewer, _sight(reader, rules))
 
-    def _report(self, interaction: InteractionId, parties: tuple[int, ...], how: str) -> None:
-        self._inbox(CallerLookedUp(at=self._clock(), interaction=interaction, parties=parties, how=how))
+    def _report(
+        self, interaction: InteractionId, parties: tuple[int, ...], how: str, facts: Mapping[str, str] | None = None
+    ) -> None:
+        self._inbox(
+            CallerLookedUp(at=self._clock(), interaction=interaction, parties=parties, how=how, variables=facts or {})
+        )
 
 
 async def _read(

@@ -61,7 +61,7 @@ def parse(frame: str | bytes) -> Hello | Beat:
     if not isinstance(frame, str):
         raise BadInput("frame", "binary")
     try:
-        message = json.loads(frame, parse_constant=_refuse_constant)
+        message = _decode(frame)
     except (ValueError, RecursionError) as error:
         raise BadInput("frame", "not_json") from error
     if not isinstance(message, dict):
@@ -88,6 +88,11 @@ def parse(frame: str | bytes) -> Hello | Beat:
             raise BadInput("type", "unknown")
 
 
+def _refuse_constant(text: str) -> object:
+    raise ValueError(text)
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -103,10 +108,6 @@ def body(message: dict[str, Any]) -> bytes:
 def numbered(encoded: bytes, *, seq: int, now: float) -> bytes:
     """The frame of an encoded message for one desk."""
     return b'{"seq":%d,"now":%.3f,%s' % (seq, now, encoded[1:])
-
-
-def _refuse_constant(text: str) -> object:
-    raise ValueError(text)
 
 
 def _only(message: dict[str, Any], known: set[str]) -> None:

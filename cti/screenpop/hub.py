@@ -4,7 +4,8 @@ The naive way is ``await socket.send(…)`` for each of many pages; one sleeping
 Here a message is encoded once, written without waiting, and a page whose unread bytes pass a bound is cut off: it comes
 back and gets a snapshot. No compression: it costs ten times what the message costs.
 
-``listen`` and ``carry_out`` are called synchronously from the driver's loop and return at once.
+``listen`` and ``carry_out`` are called synchronously from the driver's loop and return at once. What one turn of the
+driver told a page is written right behind it, in one go: a card that changed three times in it is drawn once.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from websockets.asyncio.server import broadcast, serve
+from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 from websockets.typing import Origin, Subprotocol
 
 from cti.commands import ClosePop, Command, ShowPop
@@ -29,9 +31,11 @@ from cti.events import (
     DeskFresh,
     DeskStale,
     Event,
+    HoldRecalled,
     PageLeft,
     PlanChanged,
     Repaired,
+    TransferEnded,
 )
 from cti.routing.plan import PhoneKind, Plan
 from cti.screenpop.desk import GONE_AFTER_S, SILENT_AFTER_S, Admitted, Busy, Desk
@@ -48,6 +52,7 @@ from cti.screenpop.frames import (
     body,
     parse,
 )
+from cti.screenpop.margins import Margins
 from cti.screenpop.pop import PopChanged, PopClosed, Pops
 
 if TYPE_CHECKING:
@@ -77,9 +82,15 @@ FLOOR_EVERY_S = 0.5
 RONA = "ring_no_answer"
 """The reason of an agent who is NOT_READY because the phone rang out (``cti.inbound.RING_FAILURE``)."""
 
+FAILED_TRANSFERS = frozenset({"failed", "nobody", "refused"})
+"""How a transfer may end so that the agent, who has the caller back, must be told."""
+
+HEARD = body({"type": "heard"})
+
 log = logging.getLogger(__name__)
 _socket_log = log.getChild("socket")
-_socket_log.setLevel(logging.INFO)  # below that it would write each request down, session cookie and all
+# Below that it would write each request down, session cookie and all. No level of its own: the site's holds above it.
+_socket_log.addFilter(lambda record: record.levelno >= logging.INFO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +125,7 @@ class _Socket:
     is_ending: bool = False
     allowance: float = MESSAGES_AT_ONCE
     allowed_at: float = 0.0
+    unsent: list[bytes] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -152,6 +164,7 @@ class DeskHub:
         port: int,
         origins: Sequence[str],
         picture: Callable[[], FloorPicture] | None = None,
+        margins: Margins | None = None,
         silent_after_s: float = SILENT_AFTER_S,
         gone_after_s: float = GONE_AFTER_S,
         hello_s: float = HELLO_S,
@@ -172,6 +185,7 @@ class DeskHub:
         self._recheck_s = recheck_s
         self._unread_bytes = unread_bytes
         self._plan: Plan | None = pops.plan
+        self._margins = margins if margins is not None else Margins(pops.plan)
         self._states: dict[AgentId, AgentStateChanged] = {}
         self._seats: dict[str, _Seat] = {}
         self._sockets: dict[int, _Socket] = {}
@@ -179,6 +193,10 @@ class DeskHub:
         self._floor_sent = _FloorSent()
         self._watching: dict[str, _Seat] = {}
         self._floor_timer: asyncio.TimerHandle | None = None
+        self._changed: dict[PopChanged, None] = {}
+        """Cards to be drawn at the end of this turn."""
+        self._unsent: list[_Socket] = []
+        self._flushing: asyncio.Handle | None = None
         self._closings: set[asyncio.Task[None]] = set()
         self._server: Server | None = None
         self._unsubscribe = pops.subscribe(self._show_change)
@@ -236,8 +254,14 @@ class DeskHub:
                 code = "recording_failed" if fact.command == "PauseRecording" else "command_failed"
                 for agent in self._pops.shown_in(fact.interaction):
                     self.notify(agent, code, fact.why)
+            case HoldRecalled():
+                self.notify(fact.agent, "hold_recalled", f"{fact.held_s:.0f}")
+            case TransferEnded() if fact.outcome in FAILED_TRANSFERS:
+                self.notify(fact.agent, f"transfer_{fact.outcome}")
             case _:
                 pass
+        for agent in self._margins.listen(fact):
+            self._send(agent, {"type": "beside", **self._margins.of(agent)})
         self._pops.listen(fact)
         self._plan_floor()
 
@@ -296,8 +320,11 @@ class DeskHub:
     async def _read(self, socket: _Socket) -> None:
         patience_s: float | None = self._hello_s
         while True:
-            async with asyncio.timeout(patience_s):
+            if patience_s is None:
                 frame = await socket.connection.recv()
+            else:
+                async with asyncio.timeout(patience_s):
+                    frame = await socket.connection.recv()
             if socket.is_ending:
                 return
             if not self._may_speak(socket):
@@ -370,6 +397,7 @@ class DeskHub:
         snapshot: dict[str, Any] = {"type": "snapshot", "agent": None, "pops": [], "desk": seat.desk.describe()}
         if agent is not None:
             snapshot["agent"] = self._state(agent)
+            snapshot["beside"] = self._margins.of(agent)
             snapshot["pops"] = [self._pops.message(at, agent, role, language) for at in self._pops.shown_to(agent)]
         self._put(seat, body(snapshot))
         if seat.user.is_supervisor and self._picture is not None:
@@ -379,6 +407,8 @@ class DeskHub:
             self._put(seat, body(_floor(list(sent.agents.values()), list(sent.queues.values()))))
 
     def _hear(self, seat: _Seat, socket: _Socket, beat: Beat) -> None:
+        # An answer to each beat: a page that gets none within moments knows that the way here stands still.
+        self._write(socket, HEARD)
         self._judge(seat, seat.desk.beat(socket.number, beat, now=self._clock()))
         if seat.timer is None:
             self._arm(seat)
@@ -483,8 +513,16 @@ class DeskHub:
         if seat is None:
             return
         if isinstance(change, PopClosed):
+            self._changed.pop(PopChanged(change.interaction, change.agent), None)
             closed = {"type": "pop_closed", "interaction": change.interaction, "reason": change.reason}
             self._put(seat, body(closed))
+        else:
+            self._changed[change] = None
+            self._flush_soon()
+
+    def _draw(self, change: PopChanged) -> None:
+        seat = self._seats.get(change.agent)
+        if seat is None:
             return
         message = self._pops.message(change.interaction, change.agent, seat.user.role, seat.user.language)
         if message is not None:
@@ -520,10 +558,33 @@ class DeskHub:
             self._write(seat.socket, frame)
 
     def _write(self, socket: _Socket, frame: bytes) -> None:
-        broadcast((socket.connection,), frame, text=True)
-        if socket.connection.transport.get_write_buffer_size() > self._unread_bytes:
-            log.warning("! desk of %s does not read: cut off", socket.user.user)
-            socket.connection.transport.abort()
+        if not socket.unsent:
+            self._unsent.append(socket)
+            self._flush_soon()
+        socket.unsent.append(frame)
+
+    def _flush_soon(self) -> None:
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        changed, self._changed = self._changed, {}
+        for change in changed:
+            self._draw(change)
+        self._flushing = None
+        sockets, self._unsent = self._unsent, []
+        for socket in sockets:
+            frames, socket.unsent = socket.unsent, []
+            protocol = socket.connection.protocol
+            if protocol.state is not State.OPEN:
+                continue
+            for frame in frames:
+                protocol.send_text(frame)
+            # ``broadcast`` would write each frame by itself.
+            socket.connection.transport.write(b"".join(protocol.data_to_send()))
+            if socket.connection.transport.get_write_buffer_size() > self._unread_bytes:
+                log.warning("! desk of %s does not read: cut off", socket.user.user)
+                socket.connection.transport.abort()
 
     # ── the floor, for supervisors ────────────────────────────────────────────────────────────────────────
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cti.commands import ClosePop, ShowPop
 from cti.events import (
+    AgentChosen,
     AgentJoined,
     AgentRang,
     AgentState,
@@ -65,7 +66,8 @@ class PopClosed:
 Subscriber = Callable[[PopChanged | PopClosed], None]
 
 _OfInteraction = (
-    InteractionQueued
+    AgentChosen
+    | InteractionQueued
     | AgentRang
     | AgentJoined
     | InteractionHeld
@@ -160,6 +162,10 @@ class _Call:
     transferred_by: AgentId | None = None
     held_by: set[AgentId] = field(default_factory=set)
     shown: dict[AgentId, _Shown] = field(default_factory=dict)
+    conference: str = ""
+    """Whom caller and agent speak with together, as the target of the transfer that became it."""
+    chosen: dict[AgentId, str] = field(default_factory=dict)
+    """By which rule the caller came to an agent."""
     has_ended: bool = False
 
     def row(self) -> dict[str, Any]:
@@ -357,7 +363,9 @@ class Pops:
             "recording": call.recording,
             "recording_basis": call.recording_basis,
             "transfer": None,
+            "conference": call.conference,
             "from_agent": shown.from_agent,
+            "why": call.chosen.get(agent, ""),
         }
         if call.transfer is not None and call.transfer.by == agent:
             message["transfer"] = {
@@ -404,6 +412,11 @@ class Pops:
 
     def _follow(self, call: _Call, fact: _OfInteraction) -> None:
         match fact:
+            case AgentChosen(agent=agent, rule=rule):
+                # The card is about to be shown; one that is shown already was chosen before.
+                if agent is not None:
+                    call.chosen[agent] = rule
+                return
             case InteractionQueued(queue=queue, queued_at=queued_at):
                 call.queue, call.queued_at = queue, queued_at
             case AgentRang(agent=agent, until=until) if agent in call.shown and until is not None:
@@ -453,15 +466,16 @@ class Pops:
 
     def _join(self, call: _Call, fact: AgentJoined) -> None:
         transfer = call.transfer
-        if fact.role == "consult" and transfer is not None and transfer.target == f"agent:{fact.agent}":
+        if fact.role == "consult" and transfer is not None and transfer.kind == "attended":
             transfer.phase = "talking"
         call.held_by.discard(fact.agent)
         self._settle(call, fact.agent, fact.at, is_consulting=fact.role == "consult")
 
     def _end_transfer(self, call: _Call, fact: TransferEnded) -> None:
         call.transfer = None
-        if fact.outcome in {"cancelled", "failed"}:
+        if fact.outcome in {"cancelled", "failed", "nobody", "refused", "conference"}:
             call.transferred_by = None
+        call.conference = fact.target if fact.outcome == "conference" else ""
         for agent, shown in call.shown.items():
             if shown.phase == "consulting":
                 self._settle(call, agent, fact.at)

@@ -164,6 +164,18 @@ class Slow(OneVisit):
         return await super().read(reading)
 
 
+async def test_routing_is_told_of_a_customer_who_is_known_for_sure_and_of_no_other(database: Database) -> None:
+    desk = Desk(database)
+    desk.look_up(ani=OWN)
+    await desk.answers(1)
+    desk.look_up(ani=SHARED)
+    await desk.answers(2)
+    known, shared = (fact for fact in desk.facts if isinstance(fact, CallerLookedUp))
+    assert known.variables["calls_7d"] == "1"
+    assert shared.variables == {}
+    await desk.lookup.close()
+
+
 @pytest.mark.parametrize(
     ("ani", "account", "parties", "how"),
     [

@@ -11,7 +11,16 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from cti.commands import ClosePop, ShowPop
-from cti.events import AgentState, AgentStateChanged, Event, InteractionStarted, NoteSaved, PageLeft
+from cti.events import (
+    AgentState,
+    AgentStateChanged,
+    Event,
+    InteractionStarted,
+    MessageRead,
+    MessageSent,
+    NoteSaved,
+    PageLeft,
+)
 from cti.ids import AgentId, InteractionId, LegId
 from cti.screenpop.frames import MAX_FRAME_BYTES
 from cti.screenpop.hub import DeskHub, FloorPicture
@@ -35,6 +44,11 @@ def ring(hub: DeskHub, agent: AgentId = ANNA, interaction: InteractionId = CALL)
         )
     )
     hub.carry_out(ShowPop(interaction=interaction, agent=agent, until=None))
+
+
+async def a_turn() -> None:
+    """What is told in one turn of the driver reaches the pages together, behind it."""
+    await asyncio.sleep(0)
 
 
 def close_pop(hub: DeskHub, agent: AgentId = ANNA, reason: str = "no_answer") -> None:
@@ -69,6 +83,7 @@ async def test_a_pop_reaches_the_desk_whose_phone_rings_and_no_other() -> None:
             await each.hello()
             await each.read_until("snapshot")
         ring(hub)
+        await a_turn()
         close_pop(hub)
         told = await anna.read_all()
         assert [(message["type"], message["interaction"]) for message in told] == [("pop", CALL), ("pop_closed", CALL)]
@@ -83,6 +98,7 @@ async def test_a_page_that_lost_its_socket_gets_exactly_what_it_missed() -> None
             epoch = (await anna.hello())["epoch"]
             seen = (await anna.read_until("snapshot"))["seq"]
         ring(hub)
+        await a_turn()
         close_pop(hub)
         ring(hub, BEN)
         async with page(hub) as anna:
@@ -221,10 +237,26 @@ async def test_the_core_and_the_page_learn_whether_the_desk_can_ring() -> None:
         await anna.hello()
         await anna.read_until("snapshot")
         await anna.beat()
-        assert (await anna.read())["is_fresh"] is True
+        assert (await anna.read_until("desk"))["is_fresh"] is True
         await anna.beat(microphone="lost")
-        assert (await anna.read())["why"] == "no_microphone"
+        assert (await anna.read_until("desk"))["why"] == "no_microphone"
         assert site.desk_facts(ANNA) == ["fresh", "no_microphone"]
+
+
+async def test_every_beat_has_its_answer_and_a_message_waits_for_its_reader() -> None:
+    site = Site()
+    async with site.open() as hub:
+        sent = MessageSent(at=99.0, agents=(ANNA,), text="Three wait.", by="ruth", message="1-1", name="Ruth")
+        hub.listen(sent)
+        async with page(hub) as anna, page(hub, "ben-token") as ben:
+            await anna.hello()
+            assert [one["text"] for one in (await anna.read_until("snapshot"))["beside"]["messages"]] == ["Three wait."]
+            await anna.beat()
+            assert await anna.read_until("heard") == {"type": "heard"}
+            await ben.hello()
+            hub.listen(MessageRead(at=101.0, agent=ANNA, message="1-1"))
+            assert (await anna.read_until("beside"))["messages"] == []
+            assert "beside" not in [one["type"] for one in await ben.read_all()]
 
 
 async def test_a_page_that_stops_beating_is_found_silent_and_wakes_with_its_next_beat() -> None:
@@ -380,6 +412,5 @@ async def test_a_callers_text_stays_text_on_the_socket() -> None:
         await anna.read_until("snapshot")
         ring(hub)
         hub.listen(NoteSaved(at=1.0, interaction=CALL, agent=BEN, text=text))
-        await anna.read()
         frame: dict[str, Any] = json.loads(await anna.socket.recv())
     assert frame["note"] == text

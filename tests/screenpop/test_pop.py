@@ -177,7 +177,9 @@ def test_a_ringing_card_shows_all_that_is_known_before_it_rings(desks: Desks) ->
         "recording": "off",
         "recording_basis": "",
         "transfer": None,
+        "conference": "",
         "from_agent": "",
+        "why": "",
     }
 
 
