@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from cti.events import AgentState, Passed
+    from cti.events import AgentState, Passed, SpyMode
     from cti.ids import AgentId, InteractionId, QueueId
     from cti.routing.plan import Plan
 
@@ -34,6 +34,67 @@ class AgentView:
     is_phone_reachable: bool
     queues: tuple[QueueId, ...]
     skills: tuple[tuple[str, int], ...]
+    team: str = ""
+    next_reason: str = ""
+    set_by: str = ""
+    """Who set the state: ``agent``, ``system``, a user's name, or empty: not known."""
+    calls_taken: int = 0
+    """Today."""
+    occupancy: float | None = None
+    """Of today, 0–1: ringing, talking and wrap-up against that and available; None: not at work yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerView:
+    """``listener`` hears the talk of ``agent``. ``mode``: as ``cti.events.SpyMode``; ``since``: Unix seconds."""
+
+    interaction: InteractionId
+    agent: AgentId
+    listener: AgentId
+    mode: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One thing that a live interaction met. ``what``: ``queued``, ``overflow``, ``announced``, ``callback``,
+    ``message_left``, ``transfer``, ``pick``, ``spy``; the other fields complete it, empty where there is nothing."""
+
+    at: float
+    what: str
+    queue: QueueId | None = None
+    agent: AgentId | None = None
+    to: str = ""
+    by: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackView:
+    """A place in a queue that is kept for a caller who hung up. Times are Unix seconds."""
+
+    id: str
+    interaction: InteractionId
+    queue: QueueId
+    number: str
+    queued_at: float
+    expires_at: float
+    is_dialled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What there is to say of one who waits. ``position``: 1 is served next in this queue. ``expected_s``: how long
+    it will likely take from now on, ``at_most_s``: what four of five do not wait longer than; None: nobody can tell.
+    ``required``: the expression that counts now (empty: anybody), and from
+    ``next_at`` (Unix seconds) on ``required_next``."""
+
+    position: int
+    expected_s: float | None
+    at_most_s: float | None
+    required: str
+    next_at: float | None
+    required_next: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +150,10 @@ class Reason:
     rule: str
     at: float
     passed: tuple[Passed, ...]
+    others: tuple[AgentId, ...] = ()
+    """Rung at the same time."""
+    required: str = ""
+    """What was required then: an expression, empty: anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +183,27 @@ class Floor(Protocol):
     def calls(self) -> Sequence[CallView]: ...
     def call(self, interaction: InteractionId) -> CallView | None: ...
     def reasons(self, interaction: InteractionId) -> Sequence[Reason]: ...
+    def waiting(self) -> Mapping[InteractionId, Waiting]:
+        """Those who wait, first served first."""
+        ...
+
+    def story(self, interaction: InteractionId) -> Sequence[Happening]:
+        """What a live interaction met so far, oldest first."""
+        ...
+
+    def listeners(self) -> Sequence[ListenerView]:
+        """Who listens to which talk now."""
+        ...
+
+    def callbacks(self) -> Sequence[CallbackView]:
+        """The places kept, longest kept first."""
+        ...
+
+    @property
+    def counted_since(self) -> float | None:
+        """From when on the agents' work of today is known (Unix seconds)."""
+        ...
+
     def repairs(self) -> Sequence[RepairView]:
         """The latest, newest first."""
         ...
@@ -135,3 +221,12 @@ class Floor(Protocol):
     def transfer(self, agent: AgentId, interaction: InteractionId, target: str, *, is_attended: bool) -> None: ...
     def complete_transfer(self, agent: AgentId, interaction: InteractionId) -> None: ...
     def cancel_transfer(self, agent: AgentId, interaction: InteractionId) -> None: ...
+    def confer(self, agent: AgentId, interaction: InteractionId) -> None: ...
+    def read_message(self, agent: AgentId, message: str) -> None: ...
+
+    # What supervisors ask. ``listener`` and ``taker``: the supervisor's own seat.
+    def spy(self, listener: AgentId, interaction: InteractionId, agent: AgentId, mode: SpyMode, *, by: str) -> None: ...
+    def end_spying(self, listener: AgentId, interaction: InteractionId, *, by: str) -> None: ...
+    def take_over(self, taker: AgentId, interaction: InteractionId, agent: AgentId, *, by: str) -> None: ...
+    def pick(self, interaction: InteractionId, agent: AgentId, *, by: str) -> None: ...
+    def send_message(self, agents: Sequence[AgentId], text: str, *, by: str, name: str) -> None: ...

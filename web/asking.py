@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from cti.errors import Refused
-from cti.ids import InteractionId
+from cti.ids import AgentId, InteractionId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from crm_core.access import Reader
     from crm_core.database import Database
     from cti.floor import Floor
-    from cti.ids import AgentId
     from web.audit_trail import AuditTrail
     from web.configured import Configured
     from web.languages import Language
@@ -87,6 +86,11 @@ class Ask:
         return InteractionId(self.request.match_info["interaction"])
 
     @property
+    def other_agent(self) -> AgentId:
+        """The agent named in the path."""
+        return AgentId(self.request.match_info["agent"])
+
+    @property
     def queue(self) -> str:
         """The queue named in the path."""
         return self.request.match_info["queue"]
@@ -95,6 +99,16 @@ class Ask:
     def digits(self) -> str:
         """The leading digits of numbers named in the path, or ``unknown``."""
         return self.request.match_info["digits"]
+
+    @property
+    def setting(self) -> str:
+        """The key of a setting named in the path."""
+        return self.request.match_info["key"]
+
+    @property
+    def change(self) -> int:
+        """The change of a setting named in the path."""
+        return int(self.request.match_info["change"])
 
     @property
     def customer(self) -> int:

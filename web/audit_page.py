@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crm_core import audit
 from web.schemas import Audit, AuditRecord
 from web.sentences import word
+from web.setting_words import KINDS, choice_word, field_words
 from web.words import WORDS
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 async def show(ask: Ask, *, query: AuditQuery) -> web.StreamResponse:
     """The page."""
     found = await _found(ask, query)
-    rows = [(record, _details(ask, record.detail)) for record in found.records]
+    rows = [(record, _details(ask, record)) for record in found.records]
     return await ask.page("audit.html", query=query, rows=rows, before=found.before)
 
 
@@ -28,20 +29,24 @@ async def get(ask: Ask, *, query: AuditQuery) -> Audit:
     return await _found(ask, query)
 
 
-def _details(ask: Ask, detail: dict[str, Any]) -> list[tuple[str, str]]:
+def _details(ask: Ask, record: AuditRecord) -> list[tuple[str, str]]:
     """Field and value in words, without what is empty."""
     gettext = ask.language.gettext
+    is_setting = record.object in KINDS
 
     def shown(value: object) -> str:
+        if is_setting:
+            return choice_word(gettext, value)
         return word(gettext, "value", str(value)) if f"value.{value}" in WORDS else str(value)
 
     told = []
-    for field, value in detail.items():
+    for name, value in record.detail.items():
+        field = field_words(gettext, name) if is_setting else word(gettext, "detail", name)
         if isinstance(value, list) and len(value) == 2:
             before, after = ("–" if one in (None, "") else shown(one) for one in value)
-            told.append((word(gettext, "detail", field), f"{before} → {after}"))
+            told.append((field, f"{before} → {after}"))
         elif value not in (None, ""):
-            told.append((word(gettext, "detail", field), shown(value)))
+            told.append((field, shown(value)))
     return told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -58,8 +59,12 @@ async def finish_wrap_up(ask: Ask) -> Accepted:
 
 
 async def targets(ask: Ask) -> Targets:
-    """Where the caller may be sent: other agents and queues, as they are now."""
+    """Where the caller may be sent: other agents, queues and skills, as they are now."""
     floor = ask.services.floor
+    held = Counter(skill for plan in floor.plan.agents.values() for skill in plan.skills)
+    free = Counter(
+        skill for agent in floor.agents() if agent.state is AgentState.AVAILABLE for skill, _level in agent.skills
+    )
     return Targets(
         agents=[
             schemas.AgentTarget(
@@ -80,6 +85,8 @@ async def targets(ask: Ask) -> Targets:
             )
             for queue in floor.queues()
         ],
+        skills=[schemas.SkillTarget(id=skill, agents_available=free[skill]) for skill in sorted(held)],
+        may_leave=bool(floor.plan.outside.allowed),
     )
 
 
@@ -140,6 +147,19 @@ async def cancel_transfer(ask: Ask) -> Accepted:
     """Back to the caller."""
     ask.services.floor.cancel_transfer(ask.agent, ask.interaction)
     ask.note("transfer_cancelled", "interaction", ask.interaction)
+    return Accepted(now=ask.now)
+
+
+async def confer(ask: Ask) -> Accepted:
+    """All three speak together."""
+    ask.services.floor.confer(ask.agent, ask.interaction)
+    ask.note("conference", "interaction", ask.interaction)
+    return Accepted(now=ask.now)
+
+
+async def read_message(ask: Ask) -> Accepted:
+    """A supervisor's message need not be shown again."""
+    ask.services.floor.read_message(ask.agent, ask.request.match_info["message"])
     return Accepted(now=ask.now)
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from crm_core import interactions
+from crm_core import interactions, waiting
+from cti.floor import Happening
+from cti.ids import QueueId
 from web.pages import clock
 from web.problems import not_found
-from web.schemas import Interaction, Leg, PassedAnswer, ReasonAnswer, Reasons
-from web.sentences import Decision, PassedOver, told, word
+from web.schemas import HappeningAnswer, Interaction, Leg, PassedAnswer, ReasonAnswer, Reasons
+from web.sentences import Decision, PassedOver, counted, happened, told, word
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from aiohttp import web
 
-    from cti.floor import CallView
+    from cti.floor import CallView, Reason
     from web.asking import Ask
     from web.configured import Configuration
     from web.sentences import Names, Told
@@ -64,6 +68,7 @@ async def page(ask: Ask) -> web.StreamResponse:
         recordings=_recordings(contact),
         refusal=contact.recording_basis if contact.recording_basis in REFUSALS else "",
         decisions=[told(ask.language.gettext, one, names) for one in reversed(decisions)],
+        story=_story(ask, contact, names),
     )
 
 
@@ -76,7 +81,9 @@ async def why_page(ask: Ask) -> web.StreamResponse:
         "why.html",
         interaction=contact.id,
         caller=_title(ask, contact),
+        summary=counted(ask.language.gettext, decisions[-1], names) if decisions else "",
         decisions=[told(ask.language.gettext, one, names) for one in reversed(decisions)],
+        story=_story(ask, contact, names),
     )
 
 
@@ -90,14 +97,21 @@ async def get(ask: Ask) -> Interaction:
 async def reasons(ask: Ask) -> Reasons:
     """The decisions as JSON, newest first."""
     configuration = await ask.services.configured.current(now=ask.now)
-    contact, _decisions = await _contact(ask, configuration)
-    return Reasons(interaction=contact.id, decisions=contact.decisions[::-1])
+    contact, decisions = await _contact(ask, configuration)
+    names = configuration.names(ask.services.floor.plan, ask.language)
+    return Reasons(
+        interaction=contact.id,
+        sentence=counted(ask.language.gettext, decisions[-1], names) if decisions else "",
+        decisions=contact.decisions[::-1],
+        story=_story(ask, contact, names),
+    )
 
 
 async def _contact(ask: Ask, configuration: Configuration) -> tuple[Interaction, list[Decision]]:
     """The contact as this reader may see it, stored and live put together, and its decisions, oldest first."""
     async with ask.services.database.read() as connection:
         row = await interactions.get(connection, ask.reader, configuration.rules, ask.interaction)
+        offers = await waiting.offers_of(connection, row["id"]) if row is not None else []
     call = ask.services.floor.call(ask.interaction)
     if row is None and call is None:
         raise not_found()
@@ -109,6 +123,7 @@ async def _contact(ask: Ask, configuration: Configuration) -> tuple[Interaction,
         decisions = _live_decisions(ask)
     names = configuration.names(ask.services.floor.plan, ask.language)
     fields["decisions"] = [_answer(told(ask.language.gettext, one, names)) for one in decisions]
+    fields["offers"] = offers
     return Interaction(**fields), decisions
 
 
@@ -138,16 +153,37 @@ def _live_fields(ask: Ask, configuration: Configuration, call: CallView) -> dict
 
 
 def _live_decisions(ask: Ask) -> list[Decision]:
+    return [decision_of(reason) for reason in ask.services.floor.reasons(ask.interaction)]
+
+
+def decision_of(reason: Reason) -> Decision:
+    """A live decision as sentences are made of it."""
+    return Decision(
+        at=reason.at,
+        queue=reason.queue or "",
+        agent=reason.agent,
+        rule=reason.rule,
+        passed=[PassedOver(one.agent, one.reason, one.detail) for one in reason.passed],
+        others=reason.others,
+        required=reason.required,
+    )
+
+
+def _story(ask: Ask, contact: Interaction, names: Names) -> list[HappeningAnswer]:
+    """What a contact met on its way, oldest first: of a live one all, of a stored one the queues."""
+    live = ask.services.floor.story(ask.interaction)
     return [
-        Decision(
-            at=reason.at,
-            queue=reason.queue or "",
-            agent=reason.agent,
-            rule=reason.rule,
-            passed=[PassedOver(one.agent, one.reason, one.detail) for one in reason.passed],
-        )
-        for reason in ask.services.floor.reasons(ask.interaction)
+        HappeningAnswer(at=one.at, what=one.what, sentence=happened(ask.language.gettext, one, names))
+        for one in (live or _stored_way(contact))
     ]
+
+
+def _stored_way(contact: Interaction) -> Iterator[Happening]:
+    for offer in contact.offers:
+        queue = QueueId(offer.queue or "")
+        yield Happening(offer.began_at, "offered", queue=queue)
+        if offer.went_to and offer.ended_at is not None:
+            yield Happening(offer.ended_at, "left", queue=queue, to=offer.went_to)
 
 
 def _stored_decision(row: dict[str, Any]) -> Decision:
@@ -157,6 +193,8 @@ def _stored_decision(row: dict[str, Any]) -> Decision:
         agent=row.get("agent") or None,
         rule=row.get("rule", ""),
         passed=[PassedOver(agent, reason, detail) for agent, reason, detail in row.get("passed", [])],
+        others=row.get("others", ()),
+        required=row.get("required", ""),
     )
 
 
@@ -168,6 +206,8 @@ def _answer(one: Told) -> ReasonAnswer:
         agent=decision.agent,
         rule=decision.rule,
         sentence=one.sentence,
+        others=list(decision.others),
+        required=decision.required,
         passed=[
             PassedAnswer(agent=passed.agent, reason=passed.reason, detail=passed.detail, sentence=sentence)
             for passed, sentence in zip(decision.passed, one.others, strict=True)

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from web.languages import NAMES
 from web.rights import Right
 from web.sentences import problem_text, word
+from web.setting_words import KINDS, choice_word, field_words, kind_word, problem_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,8 +95,19 @@ def _environment(language: Language) -> Environment:
         iso=iso,
         moment=moment,
         clock=clock,
+        percent=percent,
         word=lambda code, group: word(language.gettext, group, code),
         problem=lambda code: problem_text(language.gettext, code),
+        object_word=lambda kind: (
+            kind_word(language.gettext, kind) if kind in KINDS else word(language.gettext, "object", kind)
+        ),
+        kind_word=lambda kind: kind_word(language.gettext, kind),
+        choice_word=lambda choice: choice_word(language.gettext, choice),
+        said=lambda choice: (choice, choice_word(language.gettext, choice)),
+        same=lambda choice: (choice, choice),
+        pair=lambda one: (getattr(one, "slug", None) or one.code, one.name),
+        field_words=lambda name: field_words(language.gettext, name),
+        problem_words=lambda code: problem_words(language.gettext, code),
     )
     return environment
 
@@ -108,6 +120,11 @@ def iso(at: float) -> str:
 def moment(at: float) -> str:
     """A point in time for people, until the browser has put it into their own zone."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def percent(share: float) -> str:
+    """A share of 0–1 in whole percent."""
+    return f"{share * 100:.0f} %"
 
 
 def clock(seconds: float | None) -> str:

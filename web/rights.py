@@ -18,6 +18,7 @@ class Right(StrEnum):
 
     AGENT_DESK = "agent.desk"
     FLOOR_VIEW = "floor.view"
+    FLOOR_STEER = "floor.steer"
     CUSTOMERS_READ = "customers.read"
     INTERACTIONS_READ = "interactions.read"
     RECORDINGS_PLAY = "recordings.play"
@@ -26,7 +27,7 @@ class Right(StrEnum):
 
 _READS = frozenset({Right.CUSTOMERS_READ, Right.INTERACTIONS_READ, Right.RECORDINGS_PLAY})
 _AGENT = _READS | {Right.AGENT_DESK}
-_SUPERVISOR = _AGENT | {Right.FLOOR_VIEW}
+_SUPERVISOR = _AGENT | {Right.FLOOR_VIEW, Right.FLOOR_STEER}
 
 ROLE_RIGHTS: Mapping[str, frozenset[Right]] = MappingProxyType(
     {

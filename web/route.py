@@ -30,7 +30,14 @@ PATH_PATTERNS: Mapping[str, str] = {
     "record": r"(?:callfloor\.csv|queue_log)\.[0-9a-f]{16}",
     "file": r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}\.wav",
     "queue": r"[a-z0-9][a-z0-9._-]{0,39}",
+    "agent": r"[a-z0-9][a-z0-9._-]{0,39}",
+    "message": r"[0-9]{1,20}-[0-9]{1,10}",
     "digits": r"[0-9]{1,10}|unknown",
+    "kind": r"product|calendar|menu|queue|agent|number|reason|disposition|jurisdiction|site",
+    "key": r"\+?[a-z0-9][a-z0-9._-]{0,39}",
+    "change": r"[1-9][0-9]{0,14}",
+    "tag": r"[a-z]{2,3}(?:_[A-Za-z0-9]{2,8})?",
+    "prompt": r"[a-z0-9][a-z0-9._-]{0,39}",
 }
 """Name of a part of a path → what it may look like; anything else is 404."""
 

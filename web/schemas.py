@@ -254,11 +254,124 @@ class RecordingRuleRemovalForm(Typed):
     csrf: str = ""
 
 
-class TransferBody(Given):
-    """Where to send the caller: ``agent:<id>`` or ``queue:<id>``. Attended: talk to the agent first."""
+class SettingForm(BaseModel):
+    """A setting as a page's form sends it: its fields by their names (``steps.1.text``). ``seen``: the newest change of
+    it when the form was made; ``is_new``: there must be none of this name yet."""
 
-    target: Annotated[str, StringConstraints(pattern=r"^(agent|queue):[a-z0-9][a-z0-9._-]{0,39}$")]
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    is_new: Literal["yes", ""] = ""
+    seen: Annotated[int, Field(ge=0, le=2**53)] = 0
+    csrf: str = ""
+
+
+class SettingRemovalForm(Typed):
+    """A setting to take away."""
+
+    key: Annotated[str, StringConstraints(pattern=r"^\+?[a-z0-9][a-z0-9._-]{0,39}$")]
+    csrf: str = ""
+
+
+class SkillForm(Typed):
+    """One field of the table of skills. ``level``: 1 to 10, empty: the skill is not held."""
+
+    agent: Slug
+    skill: Slug
+    level: Annotated[str, StringConstraints(pattern=r"^([1-9]|10)?$")] = ""
+    csrf: str = ""
+
+
+class UndoForm(Typed):
+    """A change to take back."""
+
+    change: Annotated[int, Field(ge=1, le=2**53)]
+    csrf: str = ""
+
+
+class SettingsQuery(Typed):
+    """What of a page of settings is shown. ``q``: names that contain this; ``page``: from 1; ``saved``: something was
+    just stored; ``add``: a new skill's column."""
+
+    q: Search = ""
+    page: Annotated[int, Field(ge=1, le=100_000)] = 1
+    saved: Literal["yes", ""] = ""
+    add: Annotated[str, StringConstraints(max_length=40)] = ""
+
+
+class TryQuery(Typed):
+    """An expression to try. ``queue``: among whose agents, empty: among all; ``given``: what is known of the call,
+    ``tier=gold language=zh``; ``field``: whose field it is."""
+
+    text: Annotated[str, StringConstraints(max_length=2_000)] = ""
+    queue: Annotated[str, StringConstraints(max_length=40)] = ""
+    given: Annotated[str, StringConstraints(max_length=500)] = ""
+    field: Annotated[str, StringConstraints(max_length=40, pattern=r"^[a-z0-9_.-]*$")] = ""
+
+
+class HistoryQuery(Typed):
+    """A part of the history: at most ``limit`` changes older than ``before`` (an id), of one kind or setting."""
+
+    kind: Annotated[str, StringConstraints(max_length=20, pattern=r"^[a-z]*$")] = ""
+    key: Annotated[str, StringConstraints(max_length=41, pattern=r"^\+?[a-z0-9._-]*$")] = ""
+    before: Annotated[int, Field(ge=1, le=2**53)] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 30
+
+
+class SettingBody(Given):
+    """A setting whole, with the fields of ``callfloor config export``."""
+
+    setting: dict[str, Any]
+
+
+class TransferBody(Given):
+    """Where to send the caller: ``agent:<id>``, ``queue:<id>``, ``skill:<expression>`` or ``number:<digits>``.
+    Attended: talk first."""
+
+    target: Annotated[
+        str,
+        StringConstraints(
+            pattern=r"^((agent|queue):[a-z0-9][a-z0-9._-]{0,39}|number:\+?[0-9]{2,20}|skill:[^\x00-\x1f\x7f]{1,200})$"
+        ),
+    ]
     is_attended: bool
+
+
+AgentSlug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
+
+
+class SpyBody(Given):
+    """Whose talk to hear, and how: hear both, speak to the agent alone, speak to both."""
+
+    agent: AgentSlug
+    mode: Literal["listen", "whisper", "barge"]
+
+
+class TakeOverBody(Given):
+    """Whose caller to have."""
+
+    agent: AgentSlug
+
+
+class PickBody(Given):
+    """Whom to give a waiting caller to."""
+
+    agent: AgentSlug
+
+
+class ForcedStateBody(Given):
+    """The state that a supervisor sets. ``reason``: code of a reason, for NOT_READY."""
+
+    state: Literal["AVAILABLE", "NOT_READY", "LOGGED_OUT"]
+    reason: Annotated[str, StringConstraints(max_length=40, pattern=r"^[A-Za-z0-9._-]*$")] = ""
+
+
+class MessageBody(Given):
+    """A message to desks: to one ``agent``, to everybody of a ``team`` who is logged in, or, with neither, to everybody
+    who is."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
+    agent: AgentSlug | None = None
+    team: Annotated[str, StringConstraints(max_length=80)] | None = None
 
 
 class IceServerAnswer(Answer):
@@ -358,11 +471,20 @@ class QueueTarget(Answer):
     agents_available: int
 
 
+class SkillTarget(Answer):
+    """A skill that a caller may be sent to, and how many hold it and are available."""
+
+    id: str
+    agents_available: int
+
+
 class Targets(Answer):
-    """Where a caller may be sent."""
+    """Where a caller may be sent. ``may_leave``: to some numbers outside, too."""
 
     agents: list[AgentTarget]
     queues: list[QueueTarget]
+    skills: list[SkillTarget]
+    may_leave: bool
 
 
 # ── settings ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -392,11 +514,52 @@ class RecordingSettings(Answer):
     rules: list[RecordingRule]
 
 
+class SettingsAnswer(Answer):
+    """All settings of a kind, in the order of their keys, with the fields of ``callfloor config export``."""
+
+    settings: list[dict[str, Any]]
+
+
+class ChangedField(Answer):
+    """One field before and after a change; null: there was or is no such field."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+class SettingChange(Answer):
+    """A change of what is configured. ``undoes``: the change it took back; ``undone_by``: the one that took it back."""
+
+    id: int
+    at: float
+    username: str
+    role: str
+    action: str
+    kind: str
+    key: str
+    fields: list[ChangedField]
+    undoes: int | None
+    undone_by: int | None
+
+
+class HistoryAnswer(Answer):
+    """What was configured, newest first. ``before``: ask with it for the ones before; null when these are all."""
+
+    changes: list[SettingChange]
+    before: int | None
+
+
 # ── the floor ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class FloorAgent(AgentState):
-    """An agent on the floor."""
+    """An agent on the floor. ``set_by``: who set the state; ``occupancy``: of today, 0–1."""
+
+    team: str
+    set_by: str
+    calls_taken: int
+    occupancy: float | None
 
     is_desk_fresh: bool
     desk_why: str
@@ -416,8 +579,39 @@ class FloorQueue(Answer):
     agents_logged_in: int
 
 
+class FloorListener(Answer):
+    """Who hears the talk of ``agent``, how and since when."""
+
+    listener: str
+    agent: str
+    mode: str
+    since: float
+
+
+class FloorCallback(Answer):
+    """A place in a queue that is kept for a caller."""
+
+    id: str
+    interaction: str
+    queue: str
+    number: str | None = None
+    queued_at: float
+    expires_at: float
+    is_dialled: bool
+
+
 class FloorCall(Answer):
-    """A live contact on the floor."""
+    """A live contact on the floor. ``position`` and what follows: of one who waits; ``expected_s``: how long
+    it will likely take from now on, ``at_most_s``: what four of five do not wait longer than; ``required``: the
+    expression that counts now, from ``next_at`` on ``required_next``."""
+
+    position: int | None = None
+    expected_s: float | None = None
+    at_most_s: float | None = None
+    required: str | None = None
+    next_at: float | None = None
+    required_next: str | None = None
+    listeners: list[FloorListener] = []
 
     id: str
     direction: str
@@ -443,6 +637,8 @@ class FloorAnswer(Answer):
     agents: list[FloorAgent]
     queues: list[FloorQueue]
     calls: list[FloorCall]
+    callbacks: list[FloorCallback]
+    counted_since: float | None
     pbx: dict[str, str]
 
 
@@ -456,21 +652,35 @@ class PassedAnswer(Answer):
 
 
 class ReasonAnswer(Answer):
-    """One decision: in words, and in full."""
+    """One decision: in words, and in full. ``others``: rung at the same time; ``required``: the expression that was
+    asked for, empty: nothing, or not known any more."""
 
     at: float
     queue: str
     agent: str | None
     rule: str
     sentence: str
+    others: list[str] = []
+    required: str = ""
     passed: list[PassedAnswer]
 
 
+class HappeningAnswer(Answer):
+    """What a contact met on its way, in words and as a stable code."""
+
+    at: float
+    what: str
+    sentence: str
+
+
 class Reasons(Answer):
-    """Why a caller waits, or went where it went; the newest decision first."""
+    """Why a caller waits, or went where it went; the newest decision first. ``sentence``: the newest in one sentence,
+    with the others counted; ``story``: what a live contact met, oldest first."""
 
     interaction: str
+    sentence: str
     decisions: list[ReasonAnswer]
+    story: list[HappeningAnswer] = []
 
 
 # ── customers and contacts ────────────────────────────────────────────────────────────────────────────────
@@ -652,6 +862,16 @@ class Leg(Record):
     cause: str | None = None
 
 
+class Offer(Record):
+    """A stay in a queue. ``outcome``: how it ended; ``went_to``: where the caller went from here, empty: nowhere."""
+
+    queue: str | None = None
+    began_at: float
+    ended_at: float | None = None
+    outcome: str | None = None
+    went_to: str = ""
+
+
 class Recording(Record):
     """A recording of a contact. Its file's name never leaves the server."""
 
@@ -703,4 +923,5 @@ class Interaction(Record):
     recording_basis: str | None = None
     legs: list[Leg] = []
     decisions: list[ReasonAnswer] = []
+    offers: list[Offer] = []
     recordings: list[Recording] = []

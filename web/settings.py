@@ -55,6 +55,7 @@ class WebSettings:
     a session that asks nothing for so long ends; ``session_life_s``: it ends after so long in any case. ``phone_pass``:
     signs a pass for the phone of this agent, this session and no longer than that; None where there is no gate.
     ``pbx_agent_tokens``: PBX → secret of the agent that uploads its records below ``records_folder``.
+    ``prompts_folder``: announcements, ``<language>/<name>.wav``, if this machine sees them.
     ``configured``: called after queues or rules were changed, so that they hold.
     """
 
@@ -77,3 +78,4 @@ class WebSettings:
     phone_pass: Callable[[str, str, float], SignedPass | None] | None = None
     pbx_agent_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     records_folder: Path | None = None
+    prompts_folder: Path | None = None

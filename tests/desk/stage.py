@@ -96,6 +96,9 @@ class Stage:
             {"id": "sales", "name": "Sales", "waiting": 2},
             {"id": "support", "name": "Support", "waiting": 0},
         ]
+        self.skills = [{"id": "chinese", "agents_available": 1}]
+        self.beside: dict[str, Any] = {"listeners": [], "spying": None, "messages": []}
+        self.is_answering = True
         self.found = (
             '<ul><li><a href="/customers/21"><strong>Chen Jing</strong></a> <span>Orchid Ltd · C-21</span></li></ul>'
         )
@@ -247,7 +250,7 @@ class Stage:
         }
 
     def _targets(self) -> dict[str, Any]:
-        return {"agents": self.agents, "queues": self.queues}
+        return {"agents": self.agents, "queues": self.queues, "skills": self.skills, "may_leave": True}
 
     # ── the desk socket ───────────────────────────────────────────────────────────────────────────────────
 
@@ -272,6 +275,8 @@ class Stage:
             self._changed.notify_all()
         try:
             async for text in connection:
+                if self.is_answering:
+                    await _send(connection, {"type": "heard"})
                 async with self._changed:
                     desk.beats.append(json.loads(text))
                     self._changed.notify_all()
@@ -292,7 +297,7 @@ class Stage:
                     await _send(desk.connection, message)
             return
         self.seq += 1
-        snapshot = {"agent": self.agent, "pops": list(self.pops.values()), "desk": self.health}
+        snapshot = {"agent": self.agent, "pops": list(self.pops.values()), "desk": self.health, "beside": self.beside}
         await _send(desk.connection, {"type": "snapshot", "seq": self.seq, "now": time.time(), **snapshot})
 
 

@@ -30,6 +30,10 @@ LISTEN = """() => {
     for (let i = 4; i < bins.length; i++) if (bins[i] > bins[best]) best = i;
     return { hz: (best * context.sampleRate) / analyser.fftSize, level: bins[best] };
   };
+  window.level = (hz) => {
+    analyser.getFloatFrequencyData(bins);
+    return bins[Math.round((hz * analyser.fftSize) / context.sampleRate)];
+  };
 }"""
 
 
@@ -120,6 +124,11 @@ class Seat:
                 if deadline.expired():
                     raise AssertionError(f"{self.username} hears {heard}, not {hz} Hz") from None
                 raise
+
+    async def hears_too(self, hz: float) -> None:
+        """Wait until this tone is part of what is in the agent's ear."""
+        await self.page.evaluate(LISTEN)
+        await becomes(self.page, f"level({hz}) > -50")
 
     async def interaction(self) -> str:
         """Whose call the one card on the page shows."""

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -40,6 +40,7 @@ class Person:
     is_browser: bool = True
     skills: dict[str, int] = field(default_factory=lambda: {"english": 8})
     queues: tuple[str, ...] = ("sales", "support")
+    role: str = "agent"
 
 
 ANN, BO, DESK = Person("ann", "Ann Smith"), Person("bo", "Bo 李"), Person("dee", "Dee Desk", is_browser=False)
@@ -51,7 +52,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def seed(url: str, people: Sequence[Person], *, wrap_up_s: int, ring_timeout_s: int) -> None:
+async def seed(
+    url: str,
+    people: Sequence[Person],
+    *,
+    wrap_up_s: int,
+    ring_timeout_s: int,
+    queues: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Two queues, the people, three customers (two share a number), one supervisor."""
     database = Database(url)
     await database.open()
@@ -67,11 +75,14 @@ async def seed(url: str, people: Sequence[Person], *, wrap_up_s: int, ring_timeo
                 centre.Queue(
                     slug=slug,
                     name=name,
-                    required={"english": 3},
-                    ring_timeout_s=ring_timeout_s,
-                    wrap_up_s=wrap_up_s,
-                    is_default=slug == "sales",
-                    product="fiber" if slug == "sales" else "",
+                    **{
+                        "steps": (centre.Step(after_s=0, text="english >= 3"),),
+                        "ring_timeout_s": ring_timeout_s,
+                        "wrap_up_s": wrap_up_s,
+                        "is_default": slug == "sales",
+                        "product": "fiber" if slug == "sales" else "",
+                        **(queues or {}).get(slug, {}),
+                    },
                 ),
             )
         for person in people:
@@ -92,7 +103,7 @@ async def seed(url: str, people: Sequence[Person], *, wrap_up_s: int, ring_timeo
                 username=person.slug,
                 name=person.name,
                 password_hash=hashed,
-                role="agent",
+                role=person.role,
                 agent=person.slug,
                 now=now,
             )
@@ -131,12 +142,13 @@ class Site:
         people: Sequence[Person] = (ANN, BO, DESK),
         wrap_up_s: int = 60,
         ring_timeout_s: int = 20,
+        queues: Mapping[str, Mapping[str, Any]] | None = None,
         database_url: str = "",
         agent_token: str = "",
     ) -> None:
         self.folder = folder
         self.people = people
-        self._wrap_up_s, self._ring_timeout_s = wrap_up_s, ring_timeout_s
+        self._wrap_up_s, self._ring_timeout_s, self._queues = wrap_up_s, ring_timeout_s, queues
         self.database_url = database_url or f"sqlite+aiosqlite:///{folder}/crm.db"
         self.web_port, self.desk_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
@@ -159,7 +171,13 @@ class Site:
         self._daemon: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
-        await seed(self.database_url, self.people, wrap_up_s=self._wrap_up_s, ring_timeout_s=self._ring_timeout_s)
+        await seed(
+            self.database_url,
+            self.people,
+            wrap_up_s=self._wrap_up_s,
+            ring_timeout_s=self._ring_timeout_s,
+            queues=self._queues,
+        )
         # Short ones: calls are announced as recorded, and most tests are not about that.
         (self.folder / "prompts").mkdir(exist_ok=True)
         for name in ("recording-announced", "recording-consent"):

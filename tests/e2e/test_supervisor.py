@@ -8,11 +8,12 @@ from playwright.async_api import expect
 from tests.desk.watching import becomes
 from tests.e2e.conftest import SitDown, StartSite, callers_of
 from tests.e2e.seat import Seat
-from tests.e2e.site import LI_NUMBER
+from tests.e2e.site import ANN, LI_NUMBER, Person
 from tests.rtp import TonePhone
 
 pytestmark = [pytest.mark.pbx, pytest.mark.browser]
 
+RUTH = Person("ruth", "Ruth Berg", queues=(), role="supervisor")
 CALLER_HZ, ANN_HZ, BO_HZ = 440.0, 1000.0, 1400.0
 
 
@@ -105,3 +106,51 @@ async def test_a_second_page_is_told_and_takes_the_desk_over_with_the_phone(
         await far.hang_up()
         await call.wait()
         assert second.faults == []
+
+
+async def test_a_supervisor_listens_whispers_and_leaves_and_the_agent_sees_it(
+    start_site: StartSite, sit_down: SitDown
+) -> None:
+    async with (
+        start_site(people=(ANN, RUTH)) as site,
+        sit_down("ann", ANN_HZ) as ann,
+        sit_down("ruth", BO_HZ) as ruth,
+        TonePhone(CALLER_HZ) as ear,
+    ):
+        await ann.log_in(site)
+        await ann.be_available()
+        await ruth.log_in(site)
+        await becomes(ruth.page, "callfloor.phone.state === 'registered' && callfloor.socket.isUp")
+        floor = await ruth.page.context.new_page()
+        await floor.goto(f"{site.url}/floor")
+
+        call = await callers_of(site).begin(LI_NUMBER, "Li", "4001", stay_s=90, media_port=ear.port)
+        await ann.rings()
+        await ann.answer()
+        await ear.hears(ANN_HZ)
+        row = floor.locator("#agent-ann")
+        await expect(row.locator(".state-ON_CALL")).to_be_visible()
+        await row.get_by_role("button", name="Ann Smith").click()
+        await floor.keyboard.press("l")
+        await becomes(ruth.page, "callfloor.phone.call?.phase === 'up'")
+        await ruth.hears_too(CALLER_HZ)
+        await ruth.hears_too(ANN_HZ)
+        told = ann.page.locator("#beside-listeners")
+        await expect(told).to_have_text("Ruth Berg listens to this talk.")
+        await expect(row).to_contain_text("Ruth Berg listens")
+        assert await ruth.card().count() == 0
+
+        await floor.keyboard.press("w")
+        await expect(told).to_contain_text("the caller does not hear it")
+        await ann.hears_too(BO_HZ)
+        await ear.never_hears(BO_HZ, for_s=1)
+        await floor.keyboard.press("e")
+        await becomes(ruth.page, "!callfloor.phone.call")
+        await expect(told).to_be_hidden()
+        await ear.hears(ANN_HZ)
+        await ann.hang_up()
+        await call.wait()
+        done = await site.rows(
+            "SELECT action FROM audit WHERE username = 'ruth' AND object = 'interaction' ORDER BY id"
+        )
+        assert [one["action"] for one in done] == ["listened", "whispered", "listening_ended"]

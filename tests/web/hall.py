@@ -7,13 +7,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cti.errors import BadInput, Refused
-from cti.events import AgentState, Passed
-from cti.floor import AgentView, CallView, QueueView, Reason, RepairView
+from cti.events import AgentState, Passed, SpyMode
+from cti.floor import (
+    AgentView,
+    CallbackView,
+    CallView,
+    Happening,
+    ListenerView,
+    QueueView,
+    Reason,
+    RepairView,
+    Waiting,
+)
 from cti.ids import AgentId, InteractionId, PbxId, QueueId
-from cti.routing.plan import AgentPlan, DnisRoute, Phone, PhoneKind, Plan, QueuePlan
+from cti.routing.plan import AgentPlan, DnisRoute, Phone, PhoneKind, Plan, QueuePlan, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SALES, SUPPORT = QueueId("sales"), QueueId("support")
 LI_WEI, ANNA, CHEN = AgentId("li.wei"), AgentId("anna"), AgentId("chen.jie")
@@ -23,7 +33,7 @@ NOW = 1_795_315_200.0
 
 PLAN = Plan(
     queues={
-        SALES: QueuePlan(SALES, "Sales 销售", {"chinese": 3}),
+        SALES: QueuePlan(SALES, "Sales 销售", (Step(0, "chinese >= 3"),)),
         SUPPORT: QueuePlan(SUPPORT, "Support"),
     },
     agents={
@@ -89,6 +99,10 @@ class Hall:
         self.pbx_status = {"pbx1": "up"}
         self.asked: list[tuple[Any, ...]] = []
         self.put_right: list[RepairView] = []
+        self.places = {WAITING: Waiting(1, 75.0, 140.0, "chinese >= 3", NOW + 30, "chinese")}
+        self.stories: dict[InteractionId, list[Happening]] = {}
+        self.heard_by: list[ListenerView] = []
+        self.kept: list[CallbackView] = []
         self.refusal: Refused | BadInput | None = None
         self._agents = {
             LI_WEI: agent_view(LI_WEI, AgentState.LOGGED_OUT),
@@ -139,6 +153,22 @@ class Hall:
 
     def repairs(self) -> Sequence[RepairView]:
         return self.put_right
+
+    def waiting(self) -> Mapping[InteractionId, Waiting]:
+        return self.places
+
+    def story(self, interaction: InteractionId) -> Sequence[Happening]:
+        return self.stories.get(interaction, ())
+
+    def listeners(self) -> Sequence[ListenerView]:
+        return self.heard_by
+
+    def callbacks(self) -> Sequence[CallbackView]:
+        return self.kept
+
+    @property
+    def counted_since(self) -> float | None:
+        return NOW - 3600
 
     def empty(self) -> None:
         """Nobody calls."""
@@ -192,3 +222,24 @@ class Hall:
 
     def cancel_transfer(self, agent: AgentId, interaction: InteractionId) -> None:
         self._ask("cancel_transfer", agent, interaction)
+
+    def confer(self, agent: AgentId, interaction: InteractionId) -> None:
+        self._ask("confer", agent, interaction)
+
+    def read_message(self, agent: AgentId, message: str) -> None:
+        self._ask("read_message", agent, message)
+
+    def spy(self, listener: AgentId, interaction: InteractionId, agent: AgentId, mode: SpyMode, *, by: str) -> None:
+        self._ask("spy", listener, interaction, agent, mode, by)
+
+    def end_spying(self, listener: AgentId, interaction: InteractionId, *, by: str) -> None:
+        self._ask("end_spying", listener, interaction, by)
+
+    def take_over(self, taker: AgentId, interaction: InteractionId, agent: AgentId, *, by: str) -> None:
+        self._ask("take_over", taker, interaction, agent, by)
+
+    def pick(self, interaction: InteractionId, agent: AgentId, *, by: str) -> None:
+        self._ask("pick", interaction, agent, by)
+
+    def send_message(self, agents: Sequence[AgentId], text: str, *, by: str, name: str) -> None:
+        self._ask("send_message", tuple(agents), text, by, name)

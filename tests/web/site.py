@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import re
 import wave
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import CookieJar
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, unused_port
 from argon2 import PasswordHasher
 
 from crm_core import centre, customers, interactions, users
@@ -79,6 +80,7 @@ async def fill(database: Database) -> None:
             ("li.wei", "agent", "li.wei"),
             ("chen.jie", "agent", "chen.jie"),
             ("sofia", "supervisor", None),
+            ("ruth", "supervisor", "anna"),
             ("boss", "administrator", None),
             ("mia", "campaign_manager", None),
             ("gone", "agent", None),
@@ -282,6 +284,8 @@ class Site:
         self.hub = Hangups()
         self.recordings = folder / "recordings"
         write_recordings(self.recordings)
+        self.prompts = folder / "prompts"
+        self.configured = 0
         self.settings = WebSettings(
             site_origins=frozenset({ORIGIN}),
             cookie_secure=False,
@@ -291,6 +295,8 @@ class Site:
             recordings_folder=self.recordings,
             clock=self.clock,
             ice_servers=(IceServer(("stun:calls.example",)),),
+            prompts_folder=self.prompts,
+            configured=self._configured,
         )
         self.app = make_app(database=database, floor=self.floor, settings=self.settings, hub=self.hub)
         self.sessions = sessions_of(self.app)
@@ -309,6 +315,20 @@ class Site:
             answer = await browser.log_in(username)
             assert answer.status == 303, await answer.text()
         return browser
+
+    async def open_to_browsers(self) -> str:
+        """Serve on an address of this machine that real browsers may use; gives it."""
+        port = unused_port()
+        origin = f"http://127.0.0.1:{port}"
+        settings = replace(
+            self.settings, site_origins=frozenset({origin}), desk_socket_url=f"ws://127.0.0.1:{port}/none"
+        )
+        self._server = TestServer(make_app(database=self.database, floor=self.floor, settings=settings), port=port)
+        await self._server.start_server()
+        return origin
+
+    async def _configured(self) -> None:
+        self.configured += 1
 
     async def close(self) -> None:
         for client in self._clients:

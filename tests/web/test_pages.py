@@ -78,7 +78,7 @@ async def test_why_a_caller_waits_is_told_in_sentences(site: Site) -> None:
     for sentence in (
         "Nobody could take the call in Sales 销售: the caller waits.",
         "Li Wei is not ready (Lunch).",
-        "陈洁 is not proficient enough (chinese 2 < 3).",
+        "陈洁 is not proficient enough (chinese 2, asked: at least 3).",
         "Anna Berg was passed over (a reason of tomorrow).",
         "12 more are logged out.",
     ):

@@ -58,10 +58,11 @@ async def test_a_rule_is_added_shown_and_removed(site: Site) -> None:
 
 async def test_only_administrators_find_and_open_the_page(site: Site) -> None:
     sofia = await site.browser("sofia")
-    assert "/settings/recording" not in await sofia.text("/floor")
+    assert "/settings" not in await sofia.text("/floor")
     assert (await sofia.get("/settings/recording")).status == 403
     boss = await site.browser("boss")
-    assert "/settings/recording" in await boss.text("/floor")
+    assert "/settings" in await boss.text("/floor")
+    assert "/settings/recording" in await boss.text("/settings/queues")
 
 
 async def test_a_contact_says_why_it_was_or_was_not_recorded(site: Site) -> None:

@@ -26,8 +26,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "/api/interactions/{interaction}/customer": {"party": 1},
     "/api/interactions/{interaction}/recording": {"is_paused": True},
     "/api/interactions/{interaction}/transfer": {"target": "agent:anna", "is_attended": True},
+    "/api/floor/calls/{interaction}/listening": {"agent": "anna", "mode": "whisper"},
+    "/api/floor/calls/{interaction}/take-over": {"agent": "anna"},
+    "/api/floor/calls/{interaction}/pick": {"agent": "anna"},
+    "/api/floor/agents/{agent}/state": {"state": "NOT_READY", "reason": "lunch"},
+    "/api/floor/messages": {"text": "Three more wait.", "team": "A"},
     "/api/settings/recording/queues/{queue}": {"recording": "consent", "keeps_objected": True},
     "/api/settings/recording/rules/{digits}": {"policy": "consent", "citation": "§ 201 StGB"},
+    "/api/settings/{kind}/{key}": {"setting": {"name": "Sales"}},
     "/api/pbx/{pbx}/recordings/{file}/finished": {"size": 0, "sha256": "0" * 64},
     "/api/pbx/{pbx}/disk": {"free_mb": 1, "is_low": True, "backlog_mb": 0},
 }
@@ -41,16 +47,35 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "/api/interactions/{interaction}/customer": ({"party": "SECRET-INPUT"}, "party"),
     "/api/interactions/{interaction}/recording": ({"is_paused": "SECRET-INPUT"}, "is_paused"),
     "/api/interactions/{interaction}/transfer": ({"target": "PJSIP/SECRET-INPUT", "is_attended": False}, "target"),
+    "/api/floor/calls/{interaction}/listening": ({"agent": "anna", "mode": "SECRET-INPUT"}, "mode"),
+    "/api/floor/calls/{interaction}/take-over": ({"agent": "SECRET-INPUT/"}, "agent"),
+    "/api/floor/calls/{interaction}/pick": ({"agent": "SECRET-INPUT/"}, "agent"),
+    "/api/floor/agents/{agent}/state": ({"state": "SECRET-INPUT"}, "state"),
+    "/api/floor/messages": ({"text": "SECRET-INPUT" * 100}, "text"),
     "/settings/recording/queue": ({"queue": "sales", "recording": "SECRET-INPUT"}, "recording"),
     "/settings/recording/rule": ({"digits": "49", "policy": "SECRET-INPUT"}, "policy"),
     "/settings/recording/rule/removal": ({"digits": "SECRET-INPUT"}, "digits"),
+    "/settings/skills": ({"agent": "anna", "skill": "SECRET-INPUT", "level": "3"}, "skill"),
+    "/settings/setting/{kind}": ({"is_new": "SECRET-INPUT"}, "is_new"),
+    "/settings/setting/{kind}/removal": ({"key": "SECRET-INPUT"}, "key"),
+    "/settings/history/undo": ({"change": "SECRET-INPUT"}, "change"),
+    "/settings/prompts/{tag}/{prompt}/removal": ({"surplus": "SECRET-INPUT"}, "body"),
+    "/api/settings/{kind}/{key}": ({"setting": "SECRET-INPUT"}, "setting"),
     "/api/settings/recording/queues/{queue}": ({"recording": "SECRET-INPUT"}, "recording"),
     "/api/settings/recording/rules/{digits}": ({"policy": "off", "citation": "SECRET-INPUT\n"}, "citation"),
 }
+SETTINGS_PAGES = (
+    *(f"{place}{key}" for place in ("queues", "agents", "hours", "menus") for key in ("", "/{key}")),
+    *("skills", "numbers", "site"),
+)
 BAD_QUERIES: dict[str, tuple[str, str]] = {
     "/login": ("next=" + "x" * 600, "next"),
     "/audit": ("before=SECRET-INPUT", "before"),
     "/api/audit": ("limit=1000", "limit"),
+    **{f"/settings/{page}": ("page=SECRET-INPUT", "page") for page in SETTINGS_PAGES},
+    "/settings/try": ("field=SECRET+INPUT", "field"),
+    "/settings/history": ("before=SECRET-INPUT", "before"),
+    "/api/settings/history": ("limit=1000", "limit"),
     "/customers": ("limit=SECRET-INPUT", "limit"),
     "/customers/{customer}": ("before=SECRET-INPUT", "before"),
     "/recordings/{interaction}": ("part=-1", "part"),
@@ -67,13 +92,16 @@ WITH_MODEL = [param for param, route in zip(BY_ID, FOR_PEOPLE, strict=True) if i
 
 def somebody_with(right: Right) -> str:
     """A user who may."""
-    return {Right.ADMIN_CONFIG: "boss", Right.FLOOR_VIEW: "sofia"}.get(right, "li.wei")
+    return {Right.ADMIN_CONFIG: "boss", Right.FLOOR_VIEW: "sofia", Right.FLOOR_STEER: "ruth"}.get(right, "li.wei")
 
 
 def path_of(route: Route) -> str:
     interaction = PAST if route.method == "GET" else WAITING
     path = route.path.replace("{customer}", "1").replace("{interaction}", interaction)
     path = path.replace("{pbx}", "pbx1").replace("{record}", "queue_log." + "0" * 16).replace("{file}", "1.2.wav")
+    path = path.replace("{agent}", "anna").replace("{message}", "1795315200000-1")
+    path = path.replace("{kind}", "queue").replace("{key}", "sales").replace("{change}", "1")
+    path = path.replace("{tag}", "en").replace("{prompt}", "greeting")
     return path.replace("{queue}", "sales").replace("{digits}", "49")
 
 
@@ -230,6 +258,9 @@ async def test_a_bad_query_is_refused_by_field_and_never_echoed(site: Site, rout
 @pytest.mark.parametrize("route", WITH_MODEL)
 async def test_the_answer_has_the_shape_that_the_table_promises(site: Site, route: Route) -> None:
     browser = await site.browser(somebody_with(route.right) if route.right is not None else "li.wei")
+    if "{change}" in route.path:
+        # There must be one to take back.
+        await browser.send("PUT", "/api/settings/queue/sales", json=EXAMPLES["/api/settings/{kind}/{key}"])
     answer = await browser.send(route.method, path_of(route), **sent(route, browser))
     assert answer.status == 200, await answer.text()
     assert answer.content_type == "application/json"

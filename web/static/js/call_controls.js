@@ -35,6 +35,7 @@ export class CallControls {
     this.pause = button(t("Pause recording"), { key: "P", on: () => act("recording") });
     this.objection = button(t("Caller objects"), { key: "O", title: t("The caller does not want to be recorded"), on: () => this.#object() });
     this.join = button(t("Connect them"), { key: "C", class: "primary", on: () => act("complete_transfer") });
+    this.confer = button(t("All three"), { key: "J", on: () => act("confer") });
     this.back = button(t("Back to the caller"), { key: "B", on: () => act("cancel_transfer") });
     this.sent = h("output", { class: "keypad-sent", "aria-label": t("Sent tones") });
     this.pad = h(
@@ -43,7 +44,7 @@ export class CallControls {
       this.sent,
       h("div", { class: "keypad-grid", role: "group", "aria-label": t("Keypad") }, ...DIGITS.map((digit) => button(digit, { on: () => this.press(digit) }))),
     );
-    this.consult = h("div", { class: "consult" }, h("p", { class: "consult-text" }), h("div", { class: "call-buttons" }, this.join, this.back));
+    this.consult = h("div", { class: "consult" }, h("p", { class: "consult-text" }), h("div", { class: "call-buttons" }, this.join, this.confer, this.back));
     this.element = h(
       "div",
       { class: "call" },
@@ -145,6 +146,7 @@ export class CallControls {
     if (pop.phase === "ringing" && !this.isBrowserPhone) return t("Answer on your desk phone");
     if (pop.phase === "ringing" && !this.#call) return t("Waiting for the phone to ring…");
     if (pop.transfer?.kind === "blind") return t("Transferring…");
+    if (pop.conference && pop.phase === "talking") return t("You speak with the caller and {name}. Hang up to leave them together.", { name: this.context.targetName(pop.conference) });
     return "";
   }
 
@@ -154,6 +156,7 @@ export class CallControls {
     if (!isShown) return;
     const who = this.context.targetName(pop.transfer?.target ?? "");
     const isTalking = pop.transfer?.phase === "talking";
+    this.confer.hidden = !isTalking;
     const text = isTalking ? t("You are talking with {name}. The caller waits with music.", { name: who }) : t("Calling {name}. The caller waits with music.", { name: who });
     setText(/** @type {Element} */ (this.consult.firstElementChild), text);
     relabel(this.join, isTalking ? t("Connect them") : t("Connect without waiting"));

@@ -8,6 +8,7 @@ import { t } from "./messages.js";
 import { Note } from "./notes.js";
 import { Outcome } from "./outcome.js";
 import { languageText } from "./time.js";
+import { hasWord, word } from "./words.js";
 
 /**
  * @typedef {import("./types.js").Pop} Pop
@@ -30,6 +31,7 @@ export class Card {
     this.chips = h("div", { class: "who-chips" });
     this.company = h("div", { class: "who-company" });
     this.route = h("div", { class: "who-route" });
+    this.why = h("p", { class: "who-why quiet-text" });
     this.callFacts = h("dl", { class: "details" });
     this.customerFacts = h("dl", { class: "details details-customer" });
     this.choice = h("section", { class: "choose", "aria-label": t("Choose the customer") });
@@ -48,7 +50,7 @@ export class Card {
       h(
         "div",
         { class: "card-who" },
-        h("header", { class: "caller" }, h("div", { class: "who-line" }, this.name, this.chips), this.company, this.route),
+        h("header", { class: "caller" }, h("div", { class: "who-line" }, this.name, this.chips), this.company, this.route, this.why),
         this.callFacts,
         this.choice,
         this.links,
@@ -80,10 +82,12 @@ export class Card {
     const customer = settledCustomer(pop);
     this.element.dataset.phase = pop.phase;
     this.element.dataset.match = pop.match;
+    if (pop.phase !== "held") this.element.removeAttribute("data-held-long");
     setText(this.name, this.title);
     renderWhenChanged(this.chips, customer && [customer.tier, customer.flags, customer.status], () => (customer ? chips(customer) : []));
     setText(this.company, customer?.company ?? this.#matchText());
     this.#drawRoute();
+    setText(this.why, pop.why && hasWord("why", pop.why) ? word("why", pop.why) : "");
     renderWhenChanged(this.callFacts, [pop.caller, pop.waited_s, pop.dnis, pop.account, pop.choice, pop.from_agent, customer?.name], () => callFacts(pop));
     renderWhenChanged(this.customerFacts, customer, () => (customer ? customerFacts(customer) : []));
     this.#drawChoice(customer);

@@ -4,9 +4,9 @@
 /**
  * @param {{keys: import("./keys.js").Keys, pops: import("./pops.js").Pops, bar: import("./state_bar.js").StateBar,
  *   actions: import("./actions.js").DeskActions, tabs: import("./tabs.js").Tabs, work: import("./work.js").Work,
- *   devicesDialog: import("./devices.js").DevicesDialog}} parts
+ *   devicesDialog: import("./devices.js").DevicesDialog, beside: import("./beside.js").Beside}} parts
  */
-export function bindKeys({ keys, pops, bar, actions, tabs, work, devicesDialog }) {
+export function bindKeys({ keys, pops, bar, actions, tabs, work, devicesDialog, beside }) {
   const everywhere = { isEverywhere: true };
   const live = () => pops.live?.controls;
 
@@ -30,6 +30,8 @@ export function bindKeys({ keys, pops, bar, actions, tabs, work, devicesDialog }
   keys.bind("o", () => press(live()?.objection));
   keys.bind("c", () => press(live()?.consult.hidden ? undefined : live()?.join));
   keys.bind("b", () => press(live()?.consult.hidden ? undefined : live()?.back));
+  keys.bind("j", () => press(live()?.consult.hidden ? undefined : live()?.confer));
+  keys.bind("r", () => beside.read());
   keys.bind("a", () => bar.ask("AVAILABLE"));
   keys.bind("n", () => bar.toggleMenu());
   keys.bind("e", () => pops.active?.note.field.focus());

@@ -1,8 +1,9 @@
 // @ts-check
 /** The agent's page, put together. It lives for a whole shift; everything in it changes in place. */
-import { ApiError, call, useCsrfToken } from "./api.js";
-import { bindKeys } from "./commands.js";
 import { DeskActions } from "./actions.js";
+import { call } from "./api.js";
+import { Beside } from "./beside.js";
+import { bindKeys } from "./commands.js";
 import { chosenDevices, DevicesDialog } from "./devices.js";
 import { byId } from "./dom.js";
 import { Drafts } from "./drafts.js";
@@ -14,22 +15,19 @@ import { Notices } from "./notices.js";
 import { Ownership } from "./ownership.js";
 import { Phone } from "./phone.js";
 import { Pops, UNCARDED } from "./pops.js";
+import { Renewal } from "./renewal.js";
 import { Ring } from "./ring.js";
 import { DeskSocket } from "./socket.js";
 import { StateBar } from "./state_bar.js";
 import { Tabs } from "./tabs.js";
-import { ServerClock } from "./time.js";
+import { clockText, ServerClock } from "./time.js";
 import { Timers } from "./timers.js";
 import { TransferDialog } from "./transfer.js";
 import { hasWord, outcomeNames, refusal, word } from "./words.js";
 import { Work } from "./work.js";
 
 const ALONE_MS = 1200;
-const PHONE_FAILURES = 3;
 const SOCKET_FAILURES = 2;
-const RENEW_WAY_MS = 600000;
-const RENEW_PHONE_MS = 3000;
-const LONGEST_RENEW_PHONE_MS = 30000;
 
 const notices = new Notices();
 const setup = /** @type {import("./types.js").DeskSetup} */ (await firstSetup());
@@ -64,7 +62,9 @@ const pops = new Pops(tabs, notices, {
   targetName: (target) => transfer.nameOf(target),
 });
 const actions = new DeskActions({ pops, phone, drafts, notices, transfer, work, tabs, ring });
-bindKeys({ keys, pops, bar, actions, tabs, work, devicesDialog });
+const beside = new Beside(notices, clock, (verb, value) => actions.do(verb, value));
+const renewal = new Renewal(phone, health);
+bindKeys({ keys, pops, bar, actions, tabs, work, devicesDialog, beside });
 /** @type {ReturnType<typeof setTimeout>|undefined} */ let alone;
 /** The card whose caller the softphone talks with. */ let tiedTo = "";
 
@@ -87,17 +87,30 @@ function receive(message) {
     bar.show(message.agent);
     health.desk = message.desk;
     pops.replace(message.pops);
+    if (message.beside) beside.show(message.beside);
   } else if (message.type === "state") bar.show(message);
+  else if (message.type === "beside") beside.show(message);
   else if (message.type === "desk") health.desk = message;
   else if (message.type === "pop") {
     pops.show(message);
-    const target = message.transfer?.target;
+    const target = message.transfer?.target || message.conference;
     if (target) void transfer.learn(target).then((isNew) => isNew && refresh());
-  } else if (message.type === "pop_closed") pops.close(message.interaction, message.reason);
+  } else if (message.type === "notice" && message.code === "hold_recalled") recallHold(Number(message.text));
+  else if (message.type === "pop_closed") pops.close(message.interaction, message.reason);
   else if (message.type === "notice") {
     notices.show(hasWord("notice", message.code) ? word("notice", message.code) : message.text, { kind: "warning", stays: true });
   }
   refresh();
+}
+
+/** A caller on hold is not forgotten: seen on the card, said, and heard. @param {number} held_s */
+function recallHold(held_s) {
+  const card = pops.live;
+  card?.element.setAttribute("data-held-long", "");
+  const said = t("{name} has been on hold for {time}.", { name: card?.title ?? "", time: clockText(held_s) });
+  notices.show(said, { kind: "warning" });
+  notices.sayNow(said);
+  ring.test();
 }
 
 /** Brings phone, cards, ring and banner together after any change. */
@@ -105,8 +118,9 @@ function refresh() {
   const current = phone?.call ?? null;
   const live = pops.live;
   if (live?.hasRecord && pops.cards.has(UNCARDED)) pops.close(UNCARDED, "done");
-  if (!current && pops.cards.has(UNCARDED)) pops.close(UNCARDED, "done");
-  if (current && !live?.hasRecord) announceAlone();
+  if ((!current || beside.heard) && pops.cards.has(UNCARDED)) pops.close(UNCARDED, "done");
+  if (current?.phase === "ringing" && beside.isAwaited && !live?.hasRecord) void phone?.answer();
+  if (current && !live?.hasRecord && !beside.heard) announceAlone();
   else clearTimeout(alone);
   if (current && live?.hasRecord) tiedTo = live.pop.interaction;
   else if (!current) tiedTo = "";
@@ -171,54 +185,13 @@ function showElsewhere() {
   byId("elsewhere-take").focus();
 }
 
-/** The gate lets the phone in for some hours at a time; an open page keeps that way open. */
-async function renewWay() {
-  if (!phone) return;
-  try {
-    phone.account.ice_servers = (await call("GET", "/api/desk/phone")).ice_servers;
-  } catch (error) {
-    // The server is away: what it gave the last time is good for hours.
-    if (!(error instanceof ApiError)) throw error;
-  }
-}
-
-/** @type {ReturnType<typeof setTimeout>|undefined} */ let renewal;
-
-/** The PBX refused the phone: another log-in, or a new start of the server, made another password. The library does not try again. */
-function renewPhone() {
-  clearTimeout(renewal);
-  const wait = Math.min(Math.max((phone?.refusals ?? 1) - 1, 0) * RENEW_PHONE_MS, LONGEST_RENEW_PHONE_MS);
-  renewal = setTimeout(async () => {
-    if (!(await askAgain({ isPhoneRefused: true })) && !health.isLoggedOut) renewal = setTimeout(renewPhone, RENEW_PHONE_MS);
-  }, wait);
-}
-
-/** The session may have ended, or the phone's credentials may have run out. Whether the server answered. */
-async function askAgain({ isPhoneRefused = false } = {}) {
-  let isAnswered = false;
-  try {
-    const fresh = await call("GET", "/api/desk");
-    health.isLoggedOut = false;
-    useCsrfToken(fresh.csrf);
-    isAnswered = true;
-    const isDown = phone?.state !== "registered" && (isPhoneRefused || (phone?.failures ?? 0) >= PHONE_FAILURES);
-    if (phone && (isDown || fresh.phone.password !== phone.account.password)) {
-      await renewWay();
-      await phone.renew(fresh.phone);
-    }
-  } catch (error) {
-    health.isLoggedOut = error instanceof Error && "status" in error && (error.status === 401 || error.status === 403);
-  }
-  health.draw();
-  return isAnswered;
-}
-
 socket.addEventListener("message", (event) => receive(/** @type {CustomEvent} */ (event).detail));
 socket.addEventListener("link", (event) => {
   bar.use(/** @type {CustomEvent} */ (event).detail.isUp);
   refresh();
 });
-socket.addEventListener("refused", (event) => /** @type {CustomEvent} */ (event).detail >= SOCKET_FAILURES && void askAgain());
+socket.addEventListener("answering", () => health.draw());
+socket.addEventListener("refused", (event) => /** @type {CustomEvent} */ (event).detail >= SOCKET_FAILURES && void renewal.ask());
 socket.addEventListener("busy", showElsewhere);
 socket.addEventListener("taken_over", showElsewhere);
 ownership.addEventListener("lost", showElsewhere);
@@ -246,9 +219,6 @@ phone?.addEventListener("registration", () => {
   socket.beat();
   health.draw();
 });
-phone?.addEventListener("refused", renewPhone);
-// Between, the library tries by itself, later each time: a floor of pages must not storm a PBX that starts.
-phone?.addEventListener("lost", () => phone.failures % PHONE_FAILURES === 0 && void askAgain());
 microphone?.addEventListener("state", () => {
   socket.beat();
   health.draw();
@@ -257,7 +227,6 @@ addEventListener("beforeunload", (event) => {
   if (phone?.call || pops.live) event.preventDefault();
 });
 addEventListener("pagehide", () => void drafts.flush());
-setInterval(renewWay, RENEW_WAY_MS);
 
 Object.defineProperty(window, "callfloor", {
   value: Object.freeze({

@@ -49,6 +49,7 @@ export class Health {
       if (this.phone?.state === "registered") return t("No connection to the server: a call may still ring here, without a card. What you write is kept here. Trying again…");
       return t("No connection to the server: you will not be offered calls. What you write is kept here. Trying again…");
     }
+    if (!this.socket.isAnswering) return t("The server does not answer just now. A talk goes on, and what you write is kept here.");
     const { microphone, phone } = this;
     if (microphone?.state === "lost" && microphone.why === "denied") {
       return t("The browser does not allow the microphone: you will not be offered calls. Allow it beside the page's address.");
@@ -68,7 +69,8 @@ export class Health {
     this.hasConnected ||= this.socket.isUp;
     const problem = this.problem;
     this.banner.hidden = !problem;
-    this.banner.dataset.kind = this.hasConnected || this.isLoggedOut ? "problem" : "waiting";
+    const isCalm = !this.isLoggedOut && (!this.hasConnected || (this.socket.isUp && !this.socket.isAnswering));
+    this.banner.dataset.kind = isCalm ? "waiting" : "problem";
     setText(byId("banner-text"), problem);
     byId("banner-login").hidden = !this.isLoggedOut;
     const place = byId("phone-status");

@@ -4,6 +4,8 @@
 const SUBPROTOCOL = "callfloor.desk.1";
 const BEAT_MS = 4000;
 const STUCK_MS = 12000;
+/** A beat is answered at once; a page that has no answer by then says so, long before the line is given up. */
+const ANSWER_MS = 1800;
 const FIRST_RETRY_S = 0.5;
 const LAST_RETRY_S = 15;
 const TAKEN_OVER = 4001;
@@ -15,7 +17,7 @@ export function retryDelay_s(attempt, chance) {
 }
 
 /**
- * Events: `message` (detail: a message), `link` (detail: {isUp}), `busy`, `taken_over`, `refused` (detail: attempts).
+ * Events: `message` (detail: a message), `link` (detail: {isUp}), `answering` (it does again, or no longer does), `busy`, `taken_over`, `refused` (detail: attempts).
  */
 export class DeskSocket extends EventTarget {
   /** @type {WebSocket|null} */ #socket = null;
@@ -27,6 +29,10 @@ export class DeskSocket extends EventTarget {
   /** @type {string|null} */ epoch = null;
   lastSeq = 0;
   isUp = false;
+  /** The line stands, and the last beat had its answer in time. */
+  isAnswering = true;
+  #unansweredSince = 0;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */ #patience;
 
   /**
    * @param {string} url
@@ -78,7 +84,10 @@ export class DeskSocket extends EventTarget {
     if (this.#socket.bufferedAmount === 0) this.#stuckSince = 0;
     else if (!this.#stuckSince) this.#stuckSince = Date.now();
     else if (Date.now() - this.#stuckSince > STUCK_MS) return this.#lost();
+    if (this.#unansweredSince && Date.now() - this.#unansweredSince > STUCK_MS) return this.#lost();
     this.#send({ type: "beat", seen: this.lastSeq, ...this.status() });
+    this.#unansweredSince ||= Date.now();
+    this.#patience ??= setTimeout(() => this.#setAnswering(false), ANSWER_MS);
   }
 
   /** @param {object} message */
@@ -88,6 +97,8 @@ export class DeskSocket extends EventTarget {
 
   /** @param {any} message */
   #receive(message) {
+    this.#setAnswering(true);
+    if (message.type === "heard") return;
     if (message.type === "busy" || message.type === "taken_over") {
       this.close();
       this.dispatchEvent(new Event(message.type));
@@ -139,8 +150,21 @@ export class DeskSocket extends EventTarget {
     socket.close(code ?? 1000);
   }
 
+  /** Whatever comes is an answer. @param {boolean} isAnswering */
+  #setAnswering(isAnswering) {
+    clearTimeout(this.#patience);
+    if (isAnswering) {
+      this.#patience = undefined;
+      this.#unansweredSince = 0;
+    }
+    if (this.isAnswering === isAnswering) return;
+    this.isAnswering = isAnswering;
+    this.dispatchEvent(new Event("answering"));
+  }
+
   /** @param {boolean} isUp */
   #setUp(isUp) {
+    this.#setAnswering(true);
     if (this.isUp === isUp) return;
     this.isUp = isUp;
     this.dispatchEvent(new CustomEvent("link", { detail: { isUp } }));

@@ -2,7 +2,7 @@
 /** The agent's own state: what it is, since when, what comes next, and the buttons to change it. */
 import { button, byId, h, renderWhenChanged, setText } from "./dom.js";
 import { t } from "./messages.js";
-import { word } from "./words.js";
+import { hasWord, word } from "./words.js";
 
 /** Events: `state` (detail: {state, reason}), `done` (wrap-up finished). */
 export class StateBar extends EventTarget {
@@ -84,7 +84,7 @@ export class StateBar extends EventTarget {
     this.root.dataset.state = agent.state;
     document.body.dataset.agentState = agent.state;
     setText(byId("state-name"), word("state", agent.state));
-    setText(byId("state-reason"), (agent.state === "NOT_READY" && agent.reason) || agent.reason === "returning" ? this.#reasonText(agent.reason) : "");
+    setText(byId("state-reason"), agent.reason && (agent.state === "NOT_READY" || hasWord("reason", agent.reason)) ? this.#reasonText(agent.reason) : "");
     renderWhenChanged(byId("state-since"), agent.since, () => [this.timers.since(agent.since)]);
     this.available.setAttribute("aria-pressed", String((isBusy ? agent.next_state : agent.state) === "AVAILABLE"));
     this.notReady.setAttribute("aria-pressed", String((isBusy ? agent.next_state : agent.state) === "NOT_READY"));

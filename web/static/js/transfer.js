@@ -1,5 +1,5 @@
 // @ts-check
-/** Choosing where a caller goes: colleagues and queues with their live state, found by typing. */
+/** Choosing where a caller goes: colleagues, queues and skills as they are now, found by typing; or a number outside. */
 import { ApiError, call } from "./api.js";
 import { byId, h, renderWhenChanged, setText } from "./dom.js";
 import { t } from "./messages.js";
@@ -8,12 +8,17 @@ import { refusal, word } from "./words.js";
 const REFRESH_MS = 2000;
 const ORDER = ["AVAILABLE", "WRAP_UP", "RESERVED", "ON_CALL", "NOT_READY", "LOGGED_OUT"];
 
-/** @typedef {{target: string, name: string, kind: "agent"|"queue", state: string, waiting: number}} Target */
+/** A number as a person types it, and an expression over skills. */
+const NUMBER = /^\+?[\d\s()./-]{3,}$/;
+const EXPRESSION = /[<>=]/;
+
+/** @typedef {{target: string, name: string, kind: "agent"|"queue"|"skill"|"number", state: string, detail: string}} Target */
 
 /** Events: `transfer` (detail: {target, is_attended}). */
 export class TransferDialog extends EventTarget {
   /** @type {Target[]} */ #targets = [];
   #at = 0;
+  /** Callers may be handed on to numbers outside. */ #mayLeave = false;
   /** @type {ReturnType<typeof setInterval>|undefined} */ #refresh;
   /** @type {Map<string, string>} */ #names = new Map();
 
@@ -52,14 +57,16 @@ export class TransferDialog extends EventTarget {
 
   async load() {
     try {
-      const { agents, queues } = await call("GET", "/api/desk/targets");
+      const { agents, queues, skills, may_leave } = await call("GET", "/api/desk/targets");
+      this.#mayLeave = may_leave;
       const people = agents
         .filter((/** @type {any} */ one) => one.id !== this.self)
-        .map((/** @type {any} */ one) => ({ target: `agent:${one.id}`, name: one.name, kind: "agent", state: one.state, waiting: 0 }))
+        .map((/** @type {any} */ one) => ({ target: `agent:${one.id}`, name: one.name, kind: "agent", state: one.state, detail: word("state", one.state) }))
         .sort((/** @type {Target} */ a, /** @type {Target} */ b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.name.localeCompare(b.name));
-      const lines = queues.map((/** @type {any} */ one) => ({ target: `queue:${one.id}`, name: one.name, kind: "queue", state: "", waiting: one.waiting }));
+      const lines = queues.map((/** @type {any} */ one) => ({ target: `queue:${one.id}`, name: one.name, kind: "queue", state: "", detail: t("{count} waiting", { count: one.waiting }) }));
+      const abilities = skills.map((/** @type {any} */ one) => ({ target: `skill:${one.id}`, name: one.id, kind: "skill", state: "", detail: t("{count} available", { count: one.agents_available }) }));
       const chosen = this.#shown[this.#at]?.target;
-      this.#targets = [...people, ...lines];
+      this.#targets = [...people, ...lines, ...abilities];
       for (const { target, name } of this.#targets) this.#names.set(target, name);
       const again = this.#shown.findIndex((one) => one.target === chosen);
       this.#select(again >= 0 ? again : this.#at);
@@ -72,7 +79,7 @@ export class TransferDialog extends EventTarget {
 
   /** @param {string} target @returns {string} */
   nameOf(target) {
-    return this.#names.get(target) ?? target.replace(/^(agent|queue):/, "");
+    return this.#names.get(target) ?? target.replace(/^(agent|queue|skill|number):/, "");
   }
 
   /** Learns the name of a target that a transfer speaks of. @param {string} target @returns {Promise<boolean>} whether it was new */
@@ -85,7 +92,18 @@ export class TransferDialog extends EventTarget {
 
   get #shown() {
     const wanted = this.search.value.trim().toLocaleLowerCase();
-    return this.#targets.filter(({ name, target }) => !wanted || name.toLocaleLowerCase().includes(wanted) || target.includes(wanted));
+    const found = this.#targets.filter(({ name, target }) => !wanted || name.toLocaleLowerCase().includes(wanted) || target.includes(wanted));
+    return [...found, ...this.#typed()];
+  }
+
+  /** What was typed is itself a target: a number outside, or what somebody must be able to do. @returns {Target[]} */
+  #typed() {
+    const text = this.search.value.trim();
+    if (this.#mayLeave && NUMBER.test(text)) {
+      const number = text.replace(/[^\d+]/g, "");
+      return [{ target: `number:${number}`, name: number, kind: "number", state: "", detail: "" }];
+    }
+    return EXPRESSION.test(text) ? [{ target: `skill:${text}`, name: text, kind: "skill", state: "", detail: "" }] : [];
   }
 
   /** @param {number} index */
@@ -96,13 +114,13 @@ export class TransferDialog extends EventTarget {
     const chosen = shown[this.#at];
     this.search.setAttribute("aria-activedescendant", chosen ? `transfer-option-${this.#at}` : "");
     this.blind.disabled = !chosen || chosen.state === "LOGGED_OUT";
-    this.attended.disabled = !chosen || chosen.kind !== "agent" || chosen.state !== "AVAILABLE";
+    this.attended.disabled = !chosen || (chosen.kind === "agent" && chosen.state !== "AVAILABLE");
     this.list.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {Target} one @param {number} place */
   #row(one, place) {
-    const state = one.kind === "agent" ? word("state", one.state) : t("{count} waiting", { count: one.waiting });
+    const kinds = { agent: t("Colleague"), queue: t("Queue"), skill: t("Skill"), number: t("Outside number") };
     return h(
       "li",
       {
@@ -110,8 +128,8 @@ export class TransferDialog extends EventTarget {
         data: { kind: one.kind, state: one.state }, on: { click: () => this.#select(place) },
       },
       h("span", { class: "target-name" }, one.name),
-      h("span", { class: "target-kind" }, one.kind === "agent" ? t("Colleague") : t("Queue")),
-      h("span", { class: "target-state" }, state),
+      h("span", { class: "target-kind" }, kinds[one.kind]),
+      h("span", { class: "target-state" }, one.detail),
     );
   }
 

@@ -19,13 +19,16 @@
  *   dnis?: string, account?: string, choice?: string, language?: string,
  *   match: "one"|"none"|"many"|"pending"|"failed", how: string, party: number|null, customers: Customer[],
  *   products: Product[], note: string, disposition: string, recording: "off"|"on"|"paused", recording_basis?: string,
- *   transfer: Transfer|null, from_agent: string}} Pop
+ *   transfer: Transfer|null, from_agent: string, why?: string, conference?: string}} Pop
  * @typedef {{kind: "browser"|"desk", ws_url: string, uri: string, username: string, password: string,
  *   display_name: string, ice_servers: RTCIceServer[]}} PhoneAccount
  * @typedef {{code: string, label: string}} Reason
  * @typedef {{code: string, label: string, key: string, queue: string|null}} Disposition
  * @typedef {{agent: Agent, phone: PhoneAccount, reasons: Reason[], dispositions: Disposition[],
  *   queues: {id: string, name: string}[], language: string, socket_url: string, csrf: string}} DeskSetup
+ * @typedef {{listeners: {name: string, mode: string, interaction: string}[],
+ *   spying: {interaction: string, agent: string, name: string, mode: string, is_on: boolean, at: number}|null,
+ *   messages: {id: string, from: string, text: string, at: number}[]}} Beside
  * @typedef {{is_fresh: boolean, why: string}} DeskHealth
  */
 export {};
