@@ -23,7 +23,7 @@ from typing import Any
 
 import aiohttp
 
-from crm_core import centre, seed
+from crm_core import centre, customers, seed
 from crm_core.centre import Centre
 from crm_core.database import Database
 from cti.asterisk.local_pbx import (
@@ -46,6 +46,8 @@ FIRST_AGENT, SECOND_AGENT = "li.wei", "sarah.chen"
 SUPERVISOR = "supervisor"
 WAITING_CALLERS = 2
 """Callers that the demo keeps in line beyond what the automatic agents can take."""
+EMERGENCY = {"CALLFLOOR_EMERGENCY_TRUNK": "callfloor-trunk", "CALLFLOOR_EMERGENCY_CALLERID": "4930111"}
+"""As a site sets it; the demo's trunk leads to callers that are programs."""
 START_S = 30.0
 
 Tell = Callable[[str], None]
@@ -117,7 +119,7 @@ class Demo:
         self._tell("Starting the daemon …")
         await self._start_daemon(pbx)
         people = (FIRST_AGENT, SECOND_AGENT)
-        automatic = [agent for agent in configured.agents if agent.slug not in people]
+        automatic = [agent for agent in configured.agents if agent.slug not in people and agent.queues]
         if pbx is not None:
             await self._start_phones(pbx, [agent.endpoint for agent in automatic], phones)
         for agent in automatic:
@@ -177,7 +179,7 @@ class Demo:
                 pbx="pbx1",
             )
             async with database.read() as connection:
-                return await centre.load_centre(connection), await seed.demo_callers(connection, 200)
+                return await centre.load_centre(connection), await customers.some_numbers(connection, 200)
         finally:
             await database.close()
 
@@ -202,7 +204,8 @@ class Demo:
             queues=[queue.slug for queue in configured.queues],
             routes={route.dnis: route.queue for route in configured.routes},
             ports=self._ports(),
-            prompts=self._voices.parent / "prompts",
+            settings=EMERGENCY,
+            prompts=self._prompts(),
         )
         try:
             await pbx.start()
@@ -210,6 +213,13 @@ class Demo:
             raise DemoFailed(str(error)) from error
         self._closers.append(pbx.stop)
         return pbx
+
+    def _prompts(self) -> Path:
+        """The announcements of this demonstration, which its administrator may replace."""
+        own, made = self._folder / "prompts", self._voices.parent / "prompts"
+        if made.is_dir() and not own.is_dir():
+            shutil.copytree(made, own)
+        return own if own.is_dir() else made
 
     def _ports(self) -> Ports:
         # Kept from start to start, so that a page left open finds its phone again.
@@ -254,6 +264,8 @@ url = "{self._database_url}"
 folder = "{folder / "journal"}"
 [recordings]
 folder = "{pbx.recordings if pbx is not None else folder / "recordings"}"
+[prompts]
+folder = "{self._prompts()}"
 [web]
 port = {self._web_port}
 [desk_socket]
@@ -270,6 +282,7 @@ username = "{pbx.ami_username}"
 secret = "{pbx.ami_secret}"
 sip_ws_url = "{pbx.ws_url}"
 records_folder = "{pbx.folder / "log"}"
+queues_file = "{pbx.queues_file}"
 ari_url = "{pbx.ari_url}"
 ari_username = "{pbx.ari_username}"
 ari_secret = "{pbx.ari_secret}"
