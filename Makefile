@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit bench bench-ami bench-pop bench-load bench-desks bench-data soak pins clean
+.PHONY: help setup demo test check audit bench bench-ami bench-pop bench-load bench-desks bench-routing bench-data soak pins clean
 
 help:
 	@echo "make demo    a small call centre with real callers, on this machine"
@@ -36,7 +36,7 @@ check:
 audit:
 	@$(PYTHON) setup/audit_packages.py
 
-bench: bench-ami bench-pop bench-load bench-desks
+bench: bench-ami bench-pop bench-load bench-desks bench-routing
 
 bench-data:
 	@$(PYTHON) setup/prepare.py test
@@ -55,6 +55,10 @@ bench-load: bench-data
 bench-desks:
 	@$(PYTHON) setup/prepare.py check
 	@$(BIN)/python -m bench.desks
+
+bench-routing:
+	@$(PYTHON) setup/prepare.py check
+	@$(BIN)/python -m bench.routing
 
 soak:
 	@$(PYTHON) setup/prepare.py test

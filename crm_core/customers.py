@@ -113,7 +113,7 @@ _FIND_CALLERS = _find_callers()
 
 
 async def some_numbers(connection: AsyncConnection, limit: int) -> list[str]:
-    """A few customers' numbers (E.164), for a simulated PBX to call from."""
+    """A few customers' numbers (E.164), the same ones each time, for made-up callers to call from."""
     return list(await connection.scalars(select(phone.c.e164).order_by(phone.c.id).limit(limit)))
 
 

@@ -2,12 +2,30 @@
 
 CrmError
 ├── BadInput   what somebody typed, sent or uploaded; names the field
+│   └── BadInputs  several fields of it
+├── Unfit      settings that do not fit together
+├── CannotUndo a change of the settings that can't be taken back any more
 ├── Conflict   somebody else changed the record since it was read
 ├── Missing    the record named is not there
 └── Refused    understood, but not for this reader
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Fault(NamedTuple):
+    """What is wrong with one setting. ``position``: of the character at fault in an expression, from 0."""
+
+    kind: str
+    key: str
+    field: str
+    problem: str
+    position: int | None = None
 
 
 class CrmError(Exception):
@@ -21,6 +39,31 @@ class BadInput(CrmError):
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
+
+
+class BadInputs(BadInput):
+    """Several fields are wrong: ``faults`` holds (field, problem), the first of them as ``field`` and ``problem``."""
+
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        super().__init__(*faults[0])
+        self.faults = tuple(faults)
+
+
+class Unfit(CrmError):
+    """Settings that do not fit together: ``faults`` says which, where and why."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"{one.kind} {one.key}, {one.field}: {one.problem}" for one in faults))
+        self.faults = tuple(faults)
+
+
+class CannotUndo(CrmError):
+    """``why``: ``changed_since``, ``is_gone``, ``is_back`` or ``is_undone``; ``field``: what was changed since."""
+
+    def __init__(self, why: str, field: str = "") -> None:
+        super().__init__(f"{why} {field}".strip())
+        self.why = why
+        self.field = field
 
 
 class Conflict(CrmError):

@@ -158,6 +158,12 @@ async def all_users(connection: AsyncConnection) -> list[User]:
     return [User(*row) for row in await connection.execute(_USER.order_by(app_user.c.username))]
 
 
+async def seats(connection: AsyncConnection) -> dict[str, tuple[str, str | None]]:
+    """What every user is called, and the agent that the user works as: user name → (name, agent)."""
+    rows = await connection.execute(select(app_user.c.username, app_user.c.name, app_user.c.agent))
+    return {username: (name, agent) for username, name, agent in rows}
+
+
 async def change_password(connection: AsyncConnection, user_id: int, password_hash: str, *, now: float) -> None:
     """Store a new password; every session of the user ends."""
     await _change(connection, user_id, password_hash=password_hash, password_changed_at=now)

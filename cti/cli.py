@@ -17,12 +17,12 @@ import resource
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from crm_core import audit, users
-from crm_core.database import Database, known_schema
+from crm_core.database import Database, DatabaseAway, known_schema
 from crm_core.errors import CrmError
 from cti import backup as backups
 from cti import settings
@@ -30,9 +30,16 @@ from cti.errors import CallfloorError
 from cti.gate import certificates
 from cti.install import commands as installing
 from cti.install.machine import InstallError
+from cti.install.places import Places
+from cti.install.steps import has_own_pbx
+from cti.whatif import commands as what_if
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +51,8 @@ app = typer.Typer(
 )
 user_app = typer.Typer(no_args_is_help=True, help="People who log in.")
 app.add_typer(user_app, name="user")
+config_app = typer.Typer(no_args_is_help=True, help="The configured centre as files.")
+app.add_typer(config_app, name="config")
 certificate_app = typer.Typer(no_args_is_help=True, help="The certificate of the site.")
 app.add_typer(certificate_app, name="certificate")
 
@@ -120,33 +129,6 @@ def demo(
     voices = Path(os.environ.get("CALLFLOOR_CACHE") or ".cache") / "voices"
     show = Demo(folder, voices=voices, web_port=port, desk_port=desk_port, is_simulated=is_simulated, tell=typer.echo)
     asyncio.run(show.run())
-
-
-@app.command()
-def simulate(
-    agents: Annotated[int, typer.Option(help="How many agents.")] = 8,
-    calls_per_hour: Annotated[float, typer.Option(help="How many callers.")] = 120.0,
-    hours: Annotated[float, typer.Option(help="How long.")] = 8.0,
-    talk_s: Annotated[float, typer.Option(help="Mean talk time in seconds.")] = 150.0,
-    patience_s: Annotated[float, typer.Option(help="Mean patience in seconds.")] = 90.0,
-    seed: Annotated[int, typer.Option(help="The same seed tells the same day.")] = 1,
-) -> None:
-    """Run a described centre through the live deciding core, days in seconds."""
-    from cti.simulate import Centre, Simulation
-
-    described = Centre(
-        agents=agents, calls_per_hour=calls_per_hour, hours=hours, talk_s=talk_s, patience_s=patience_s, seed=seed
-    )
-    result = Simulation(described).run()
-    typer.echo(
-        f"offered {result.offered} = answered {result.answered} + abandoned {result.abandoned}"
-        f" + short-abandoned {result.short_abandoned} + fell back {result.fell_back}"
-        f" + in progress {result.in_progress}"
-    )
-    typer.echo(
-        f"service level {result.service_level:.1%} in {described.service_level_s} s, ASA {result.asa_s:.1f} s,"
-        f" occupancy {result.occupancy:.1%}, most waiting {result.most_waiting}"
-    )
 
 
 @app.command()
@@ -251,21 +233,72 @@ def doctor(
     """Look at everything this installation stands on; say what to change. Ends with 2 for errors, 1 for warnings."""
     from cti.doctor import findings
     from cti.doctor.examine import examine
-    from cti.doctor.printed import existing_pbx
+    from cti.doctor.machine import queues_of
+    from cti.existing_pbx import printed
 
     if is_printing:
         loaded = settings.load(config)
-        typer.echo("\n\n".join(existing_pbx(pbx, loaded.recordings) for pbx in loaded.pbx))
+        queues = asyncio.run(queues_of(loaded))
+        places = Places(config.resolve().parents[2])
+        prompts = places.prompts if places.config == config.resolve() else None
+        typer.echo("\n\n".join(printed(pbx, loaded.recordings, prompts=prompts, queues=queues) for pbx in loaded.pbx))
         return
     # What the parts would log is said by the findings.
     _log_to_stderr("critical")
+    places = Places(config.resolve().parents[2])
+    is_own = places.config == config.resolve() and has_own_pbx(places)
+    if asterisk_etc is None and is_own:
+        asterisk_etc = places.pbx_etc
     found = asyncio.run(examine(config, now=time.time(), asterisk_etc=asterisk_etc))
+    found = findings.for_own_pbx(found) if is_own else found
     typer.echo(findings.as_json(found) if is_json else findings.as_text(found))
     raise typer.Exit(findings.exit_code(found))
 
 
+app.command("simulate")(what_if.simulate)
+app.command("replay")(what_if.replay)
 app.command("upgrade")(installing.upgrade)
 app.command("rollback")(installing.rollback)
+app.command("pbx")(installing.pbx)
+
+
+@config_app.command("export")
+def export_config(
+    target: Annotated[Path, typer.Argument(help="A file that ends in .toml, or a folder for a file of each kind.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Write queues, agents, hours, menus, numbers and all else that is configured as TOML, for git."""
+    from cti.config_files import export_centre
+
+    for path in asyncio.run(_with_database(config, lambda database: export_centre(database, target))):
+        typer.echo(path)
+
+
+@config_app.command("import")
+def import_config(
+    source: Annotated[Path, typer.Argument(help="A file, or a folder of .toml files.", exists=True)],
+    is_dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Make the configured centre what the files say, all of it or nothing. A running daemon takes it by itself."""
+    from crm_core.centre_files import shown
+    from crm_core.configuring import By
+    from cti.config_files import import_centre
+
+    by = By(at=time.time(), username=_console_user())
+    done = asyncio.run(_with_database(config, lambda database: import_centre(database, source, by, is_dry=is_dry)))
+    for line in shown(done):
+        typer.echo(line)
+    typer.echo(f"{len(done)} settings {'would differ' if is_dry else 'differ now'}" if done else "Nothing differs.")
+
+
+async def _with_database(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
+    database = Database(settings.load(config, has_pbx_secrets=False).database.url)
+    await database.open()
+    try:
+        return await work(database)
+    finally:
+        await database.close()
 
 
 @user_app.command("first")
@@ -336,12 +369,8 @@ def add_user(
 async def _add_user(
     connection: AsyncConnection, username: str, *, name: str, role: str, password: str, agent: str | None = None
 ) -> None:
-    """Store a new user; the audit tells who sat at the console. A colon keeps that apart from every name of ours."""
-    now, account = time.time(), os.environ.get("SUDO_UID") or str(os.getuid())
-    try:
-        account = pwd.getpwuid(int(account)).pw_name
-    except (KeyError, ValueError):
-        log.debug("= the account %s has no name", account)
+    """Store a new user; the audit tells who sat at the console."""
+    now = time.time()
     hashed = users.hash_password(password)
     user = await users.create_user(
         connection, username=username, name=name, password_hash=hashed, role=role, agent=agent, now=now
@@ -349,7 +378,7 @@ async def _add_user(
     await audit.write(
         connection,
         at=now,
-        user=f"console:{account}",
+        user=_console_user(),
         action="create",
         object="user",
         object_id=str(user),
@@ -359,11 +388,21 @@ async def _add_user(
     )
 
 
+def _console_user() -> str:
+    """Who sits at the console. A colon keeps that apart from every name of ours."""
+    account = os.environ.get("SUDO_UID") or str(os.getuid())
+    try:
+        account = pwd.getpwuid(int(account)).pw_name
+    except (KeyError, ValueError):
+        log.debug("= the account %s has no name", account)
+    return f"console:{account}"
+
+
 def main() -> None:
     """Entry point: errors of ours are one plain line, everything else is a fault and shows where."""
     try:
         app()
-    except (CallfloorError, CrmError, InstallError) as error:
+    except (CallfloorError, CrmError, InstallError, DatabaseAway) as error:
         typer.echo(f"callfloor: {error}", err=True)
         raise SystemExit(2) from None
 

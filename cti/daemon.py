@@ -15,15 +15,15 @@ import sys
 import time
 import tomllib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import web
-from sqlalchemy.exc import SQLAlchemyError
 
-from crm_core import centre, customers, interactions, users
-from crm_core.database import Database, is_away
+from crm_core import centre, configuring, customers, interactions, users
+from crm_core.database import Database, DatabaseAway
 from cti import commands as c
 from cti import events as e
 from cti import journal
@@ -33,6 +33,7 @@ from cti.asterisk.switch import AsteriskSwitch, PbxAddress
 from cti.driver import Driver
 from cti.errors import LinkDown, SettingsError
 from cti.events import AgentState
+from cti.floor_memory import FloorMemory
 from cti.ids import AgentId, PbxId, pbx_of
 from cti.inbound import Inbound
 from cti.journal import START, Journal, Position
@@ -41,6 +42,7 @@ from cti.live_floor import LiveFloor
 from cti.pbx_records import PbxRecords, RecordSource
 from cti.phone_pass import PATH as SIP_PATH
 from cti.phone_pass import PassKey, PhonePass, Revocations
+from cti.plan_watch import PlanWatch
 from cti.plans import plan_of
 from cti.recorder import READER, Recorder
 from cti.recording_files import RecordingFiles
@@ -48,12 +50,12 @@ from cti.routing.plan import PhoneKind
 from cti.screenpop.caller_lookup import CallerLookup
 from cti.screenpop.hub import PATH as DESK_SOCKET
 from cti.screenpop.hub import DeskHub, FloorPicture
+from cti.screenpop.margins import Margins
 from cti.screenpop.pop import Pops
 from cti.settings import IceServerSettings, PbxSettings, Settings
 from cti.simulated_callers import SimulatedSite
 from cti.switch import Switch
 from web.app import IceServer, PhoneCredentials, SignedPass, WebSettings, make_app, make_runner, sessions_of
-from web.database_away import AWAY
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,24 @@ TELL_AGAIN_S = 60.0
 """How often a database that stays away is told of."""
 SWITCH_INTERVAL_S = 0.0005
 """After that long a thread that computes gives way to the loop (Python's default is ten times as long)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Screens:
+    """What pages and desks show beyond what the deciding core keeps."""
+
+    pops: Pops
+    margins: Margins
+    memory: FloorMemory
+
+    def draw_again(self, output: e.Event | c.Command, at: float) -> None:
+        """What an earlier run showed, drawn from its journal."""
+        if isinstance(output, c.ShowPop | c.ClosePop):
+            self.pops.carry_out(output, now=at)
+        elif isinstance(output, e.Event):
+            self.pops.listen(output)
+            self.margins.listen(output)
+            self.memory.listen(output)
 
 
 class Daemon:
@@ -87,13 +107,14 @@ class Daemon:
         settings, clock = self.settings, self._clock
         database = self._database = Database(settings.database.url)
         self._closers.append(database.close)
-        core, pops, written, recorder, numbers = await self._once_there(lambda: self._take_up(database))
+        core, screens, written, recorder, numbers = await self._once_there(lambda: self._take_up(database))
+        pops = screens.pops
         written.open()
         self._closers.append(written.close)
 
         loop = asyncio.get_running_loop()
         driver = self._driver = Driver(core, journal=written, clock=clock, carry_out=self._carry_out, loop=loop)
-        floor = LiveFloor(core, post=driver.post, clock=clock)
+        floor = LiveFloor(core, post=driver.post, clock=clock, memory=screens.memory)
         self._lookup = CallerLookup(
             database, pops=pops, inbox=driver.post, clock=clock, default_region=settings.site.region
         )
@@ -105,6 +126,7 @@ class Daemon:
             clock=clock,
             authenticate=sessions.authenticate,
             pops=pops,
+            margins=screens.margins,
             host=settings.desk_socket.host,
             port=settings.desk_socket.port,
             origins=self._origins(),
@@ -142,22 +164,27 @@ class Daemon:
         self._closers.append(driver.close)
         await self._link(numbers)
         await self._start_phone_accounts()
+        self._plan_watch.start()
+        self._closers.append(self._plan_watch.close)
 
-    async def _take_up(self, database: Database) -> tuple[Inbound, Pops, Journal, Recorder, Sequence[str]]:
+    async def _take_up(self, database: Database) -> tuple[Inbound, Screens, Journal, Recorder, Sequence[str]]:
         """What the last run left: from the database, and from the journal behind it. May be tried again as a whole."""
         settings, clock = self.settings, self._clock
         await database.open()
         async with database.read() as connection:
+            seen = await configuring.newest(connection)
             plan = plan_of(await centre.load_centre(connection), has_real_phones=not settings.is_simulated)
             stored = await interactions.position(connection, READER)
             numbers = await customers.some_numbers(connection, 200) if settings.is_simulated else []
+
+        self._plan_watch = PlanWatch(database, take=self._take_plan, seen=seen)
 
         # What the last run journaled: into the core (states, waiting callers) and into the database.
         core = self._core = Inbound(plan, boot=secrets.token_hex(4))
         folder = settings.journal.folder
         since = START if stored is None else Position(int(stored[0]), 0)
-        pops = Pops(plan)
-        core.restore(self._last_heard(journal.read(folder, since)), show=partial(_draw_again, pops))
+        screens = Screens(Pops(plan), Margins(plan), FloorMemory())
+        core.restore(self._last_heard(journal.read(folder, since)), show=screens.draw_again)
         written = Journal(folder, preface=lambda: _preface(core, clock()))
         recorder = Recorder(
             database,
@@ -167,7 +194,8 @@ class Daemon:
             region=settings.site.region,
         )
         log.info("= read %d facts of earlier journals", await recorder.catch_up(folder))
-        return core, pops, written, recorder, numbers
+        recorder.follow(core.conversations)
+        return core, screens, written, recorder, numbers
 
     async def _once_there(self, reach: Callable[[], Awaitable[T]]) -> T:
         """Wait for the database. Meanwhile there is no beat, and the dialplan's fall-back serves the callers. Raises at
@@ -176,14 +204,12 @@ class Daemon:
         while True:
             try:
                 return await reach()
-            except (SQLAlchemyError, OSError, TimeoutError) as error:
-                if not is_away(error):
-                    raise
+            except DatabaseAway as error:
                 if self._clock() - told_at >= TELL_AGAIN_S:
                     told_at = self._clock()
                     log.error(  # noqa: TRY400
                         "! the database is away (%s): nothing is served before it is there; calls go to the fall-back",
-                        type(error).__name__,
+                        error.kind,
                     )
             await asyncio.sleep(DATABASE_RETRY_S)
 
@@ -272,6 +298,14 @@ class Daemon:
                 | c.JoinLegs()
                 | c.PauseRecording()
                 | c.StopRecording()
+                | c.Announce()
+                | c.SendAway()
+                | c.CallBack()
+                | c.JoinConference()
+                | c.SendOutside()
+                | c.StartSpy()
+                | c.ChangeSpy()
+                | c.StartTakeOver()
                 | c.WithdrawCaller()
             ):
                 self._to(pbx_of(command.leg), command)
@@ -319,10 +353,11 @@ class Daemon:
             phone_pass=self._phone_pass if self._pass_key is not None else None,
             phone_account=self._phone_account,
             recordings_folder=settings.recordings.folder,
+            prompts_folder=settings.prompts.folder,
             clock=self._clock,
             default_region=settings.site.region,
             is_simulated=settings.is_simulated,
-            configured=self._take_plan,
+            configured=self._plan_watch.look,
             pbx_agent_tokens={
                 pbx.id: pbx.agent_token.get_secret_value() for pbx in settings.pbx if pbx.agent_token is not None
             },
@@ -341,7 +376,7 @@ class Daemon:
         return SignedPass(self._pass_key.sign(given), until - now)
 
     async def _take_plan(self) -> None:
-        """The configuration was changed: it holds from now on."""
+        """The configuration was changed, here or by another process: it holds from now on."""
         async with self._database.read() as connection:
             stored = await centre.load_centre(connection)
         plan = plan_of(stored, has_real_phones=not self.settings.is_simulated)
@@ -372,8 +407,8 @@ class Daemon:
         try:
             async with self._database.read() as connection:
                 return frozenset(await users.living_sessions(connection, now=self._clock()))
-        except AWAY as error:
-            log.warning("! the database is away, nobody knows which sessions ended: %s", type(error).__name__)
+        except DatabaseAway as error:
+            log.warning("! the database is away, nobody knows which sessions ended: %s", error.kind)
             return None
 
     async def _start_phone_accounts(self) -> None:
@@ -417,6 +452,7 @@ def address_of(pbx: PbxSettings) -> PbxAddress:
         secret=pbx.secret.get_secret_value(),
         is_tls=pbx.tls,
         tls_ca_file=str(pbx.tls_ca_file or ""),
+        queues_file=pbx.queues_file,
     )
 
 
@@ -451,6 +487,7 @@ def _preface(core: Inbound, now: float) -> Iterable[e.Event]:
     """What each journal segment begins with: enough to read it without an older one."""
     yield e.PlanChanged(at=now, plan=core.plan)
     yield from _agent_states(core, now)
+    yield from core.attending.waiting.preface()
 
 
 def _agent_states(core: Inbound, now: float) -> Iterable[e.AgentStateChanged]:
@@ -467,14 +504,6 @@ def _agent_states(core: Inbound, now: float) -> Iterable[e.AgentStateChanged]:
             until=agent.until,
             next_state=agent.next_state,
         )
-
-
-def _draw_again(pops: Pops, output: e.Event | c.Command, at: float) -> None:
-    """The cards of an earlier run, drawn from its journal."""
-    if isinstance(output, c.ShowPop | c.ClosePop):
-        pops.carry_out(output, now=at)
-    elif isinstance(output, e.Event):
-        pops.listen(output)
 
 
 def _picture(floor: LiveFloor) -> FloorPicture:

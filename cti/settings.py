@@ -123,6 +123,13 @@ class RecordingsSettings(Section):
     folder: Path = Path("var/recordings")
 
 
+class PromptsSettings(Section):
+    """``folder``: the announcements that the PBX plays (its ``CALLFLOOR_PROMPTS``), if this machine sees them: then
+    they are shown, heard and replaced in the pages."""
+
+    folder: Path | None = None
+
+
 class PbxSettings(Section):
     """One PBX. ``phones_file``: TOML of ``endpoint = "password"`` for the browser phones' registrations.
     ``records_folder``: Asterisk's log folder (``cel-custom/callfloor.csv`` and ``queue_log`` are read), if this machine
@@ -130,7 +137,9 @@ class PbxSettings(Section):
     interface speaks TLS, with a certificate for ``host`` from an authority in ``tls_ca_file`` (the system's without
     it); ``plain_text_allowed``: it may do without, on a wire of its own to another machine. ``ari_url``,
     ``ari_username``, ``ari_secret``: Asterisk's REST interface, which makes the browser phones' passwords at each
-    log-in; without it those of ``phones_file`` are used."""
+    log-in; without it those of ``phones_file`` are used. ``queues_file``: a file that
+    the PBX includes in its ``queues.conf``, if it is on this machine: queues made in the pages get their fall-back
+    there."""
 
     id: PbxSlug = "pbx1"
     host: str = "127.0.0.1"
@@ -147,6 +156,7 @@ class PbxSettings(Section):
     sip_domain: str = "127.0.0.1"
     phones_file: Path | None = None
     records_folder: Path | None = None
+    queues_file: Path | None = None
     agent_token: Annotated[SecretStr, Field(min_length=20)] | None = None
 
 
@@ -166,6 +176,7 @@ class Settings(Section):
     gate: GateSettings = GateSettings()
     webrtc: WebRtcSettings = WebRtcSettings()
     recordings: RecordingsSettings = RecordingsSettings()
+    prompts: PromptsSettings = PromptsSettings()
     site: SiteSettings = SiteSettings()
     pbx: tuple[PbxSettings, ...] = ()
     is_simulated: bool = False
@@ -183,6 +194,8 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, has_
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise SettingsError(str(path), "there is no such file") from None
+        except PermissionError:
+            raise SettingsError(str(path), "may not be read by you: it holds secrets. Say sudo") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(str(path), f"is not valid TOML: {error}") from None
     for name, value in environment.items():

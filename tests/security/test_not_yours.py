@@ -25,10 +25,12 @@ ACTS: dict[str, Act] = {
     "objection": lambda floor, agent, call: floor.object_to_recording(agent, call),
     "transfer": lambda floor, agent, call: floor.transfer(agent, call, "queue:support", is_attended=False),
     "complete": lambda floor, agent, call: floor.complete_transfer(agent, call),
+    "conference": lambda floor, agent, call: floor.confer(agent, call),
     "cancel": lambda floor, agent, call: floor.cancel_transfer(agent, call),
 }
 
 NOWHERE = (
+    *("skill:", "skill: ", "skill:english >=", "skill:__import__('os')", "skill:" + "(" * 50, "voicemail:sales"),
     *("004912345", "agent:004912345", "agent:*51", "queue:callfloor-mirror", "queue:ann", "agent:sales", "agent:"),
     *("agent:ann&PJSIP/callfloor-trunk", "agent:ann@callfloor-trunk", "agent:ann,s,1", "queue:../sales"),
     *("agent:PJSIP/ann", "queue:sales ", "agent:Ann", "queue:sales\r\nAction: Originate", "agent:${EXTEN}"),
