@@ -357,7 +357,7 @@ class Daemon:
             clock=self._clock,
             default_region=settings.site.region,
             is_simulated=settings.is_simulated,
-            configured=self._plan_watch.look,
+            configured=lambda: self._plan_watch.look(),
             pbx_agent_tokens={
                 pbx.id: pbx.agent_token.get_secret_value() for pbx in settings.pbx if pbx.agent_token is not None
             },

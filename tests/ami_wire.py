@@ -61,7 +61,7 @@ class AmiWire:
             await self.do("Setvar", **headers, Variable=name, Value=value)
 
     async def event(
-        self, name: str, where: Callable[[Message], bool] | None = None, *, within_s: float = 8.0
+        self, name: str, where: Callable[[Message], bool] | None = None, *, within_s: float = 20.0
     ) -> Message:
         """The first event of this name that fits, past or to come."""
         seen = 0

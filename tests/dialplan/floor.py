@@ -8,6 +8,8 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from cti.demo.callers import Call, Callers, UasPhone
 from tests.ami_wire import AmiWire, Message
 from tests.asterisk.sip_phone import Call as SipCall
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 
     from cti.asterisk.local_pbx import LocalPbx
 
+BOTH_VERSIONS = pytest.mark.parametrize("floor", [22, 16], indirect=True)
+OLD_VERSION_IN_THE_SOAK = pytest.mark.parametrize(
+    "floor", [22, pytest.param(16, marks=pytest.mark.long)], indirect=True
+)
+"""On Asterisk 22 each time, on 16 with the long tests."""
 DNIS = "4930111"
 PASSWORD = "phonepassword"
 
@@ -154,7 +161,7 @@ class Floor:
         await self.stack.enter_async_context(phone)
         return phone, ear
 
-    async def offer(self, number: int = 1, *, within_s: float = 8.0) -> Message:
+    async def offer(self, number: int = 1, *, within_s: float = 20.0) -> Message:
         """The ``number``-th offer of this test."""
         seen = itertools.count(1)
         return await self.ami.event(
@@ -198,6 +205,6 @@ class Floor:
         """A channel's other name."""
         return (await self.ami.do("Getvar", Channel=channel, Variable="UNIQUEID"))["Value"]
 
-    async def gone(self, channel: str, *, within_s: float = 8.0) -> Message:
+    async def gone(self, channel: str, *, within_s: float = 20.0) -> Message:
         """Wait until a channel has ended."""
         return await self.ami.event("Hangup", lambda message: message["Channel"] == channel, within_s=within_s)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.dialplan.floor import BOTH_VERSIONS
+
 if TYPE_CHECKING:
     from cti.demo.callers import Call, UasPhone
     from tests.dialplan.floor import Floor
     from tests.rtp import TonePhone
 
 pytestmark = pytest.mark.pbx
-BOTH_VERSIONS = pytest.mark.parametrize("floor", [22, 16], indirect=True)
 
 
 @dataclass

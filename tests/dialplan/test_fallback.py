@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from cti.asterisk.local_pbx import CEL_COLUMNS
-from tests.dialplan.floor import DNIS
+from tests.dialplan.floor import BOTH_VERSIONS, DNIS, OLD_VERSION_IN_THE_SOAK
 
 if TYPE_CHECKING:
     from tests.ami_wire import Message
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.pbx
 OFFER = "CallfloorOffer"
-BOTH_VERSIONS = pytest.mark.parametrize("floor", [22, 16], indirect=True)
 
 
 async def user_event(floor: Floor, name: str, channel: str = "", *, within_s: float = 15.0) -> Message:
@@ -226,7 +225,7 @@ async def test_an_end_that_is_not_set_up_is_the_message(floor: Floor, settings: 
 # ── on the way back ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@BOTH_VERSIONS
+@OLD_VERSION_IN_THE_SOAK
 async def test_a_returning_daemon_takes_back_who_waits_and_leaves_alone_who_talks(floor: Floor) -> None:
     # The only phone of the queue is busy with an earlier caller, so that the second one waits.
     await floor.remove_member("sales", "bob")
@@ -251,7 +250,7 @@ async def test_a_returning_daemon_takes_back_who_waits_and_leaves_alone_who_talk
     assert first.longest_silence_s < 2
 
 
-@BOTH_VERSIONS
+@OLD_VERSION_IN_THE_SOAK
 async def test_a_caller_whose_agents_phone_dies_in_the_fall_back_reaches_the_next_agent(floor: Floor) -> None:
     _, ann = await floor.phone("ann")
     _, caller = await floor.call()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.dialplan.floor import BOTH_VERSIONS, OLD_VERSION_IN_THE_SOAK
 from tests.rtp import tone
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from tests.dialplan.floor import Floor
 
 pytestmark = pytest.mark.pbx
-BOTH_VERSIONS = pytest.mark.parametrize("floor", [22, 16], indirect=True)
 
 
 async def fell_back(floor: Floor, *, within_s: float = 8.0) -> None:
@@ -71,7 +71,7 @@ async def test_a_dialled_number_without_a_route_falls_back_to_the_first_queue(fl
     await asyncio.gather(fell_back(floor), cid.hears(440, within_s=10))
 
 
-@BOTH_VERSIONS
+@OLD_VERSION_IN_THE_SOAK
 async def test_an_accepted_caller_stays_while_the_heart_beats_and_falls_back_when_it_stops(floor: Floor) -> None:
     heart = await floor.beat("b1")
     _, agent = await floor.phone("ann")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.dialplan.floor import BOTH_VERSIONS
+
 if TYPE_CHECKING:
     from tests.asterisk.sip_phone import Call, Phone
     from tests.dialplan.floor import Floor
 
 pytestmark = pytest.mark.pbx
-BOTH_VERSIONS = pytest.mark.parametrize("floor", [22, 16], indirect=True)
 
 FORBIDDEN = (
     *("004912345", "+4912345", "0900123456", "00", "callfloor-trunk", "004912345%40callfloor-trunk"),

@@ -137,4 +137,6 @@ async def test_a_caller_in_the_fall_back_is_taken_back_with_the_time_waited(shif
         row = await shift.site.row(
             "SELECT * FROM interaction WHERE id = :id AND ended_at IS NOT NULL", id=waiting["id"]
         )
-        assert (row["outcome"], row["queued_at"]) == ("answered", waiting["queued_at"])
+        # The PBX's own record of the call may have been read by now; it dates the offer by its own clock.
+        assert row["outcome"] == "answered"
+        assert row["queued_at"] == pytest.approx(waiting["queued_at"], abs=1)

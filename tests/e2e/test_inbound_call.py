@@ -102,7 +102,7 @@ async def test_a_caller_who_gives_up_while_ringing_takes_the_card_along_and_leav
 
 @pytest.mark.parametrize(
     ("number", "name", "expected"),
-    [(UNKNOWN_NUMBER, "Nobody", UNKNOWN_NUMBER), ("", "", "withheld")],
+    [pytest.param(UNKNOWN_NUMBER, "Nobody", UNKNOWN_NUMBER, marks=pytest.mark.long), ("", "", "withheld")],
     ids=["unknown", "withheld"],
 )
 async def test_a_caller_nobody_knows_is_shown_as_such(

@@ -61,4 +61,4 @@ def test_what_is_left_out_is_counted_in_the_last_line() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert done.stdout.strip().splitlines()[-1] == "skipped by CALLFLOOR_WITHOUT: 1 without asterisk"
+    assert done.stdout.strip().splitlines()[-1] == "skipped by CALLFLOOR_WITHOUT: 2 without asterisk"

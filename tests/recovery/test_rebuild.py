@@ -12,11 +12,12 @@ from cti.events import Event
 from cti.journal import Journal, Position
 from cti.journal_keeping import DAY_S, JournalKeeping
 from cti.recorder import Recorder
-from cti.simulate import START_AT, Centre, Simulation
+from cti.whatif.described import one_queue
+from cti.whatif.run import Run
 from tests.core.plans import LI
 from tests.core.test_recorder import rows_of
 
-TABLES = ("interaction", "interaction_leg", "interaction_decision")
+TABLES = ("interaction", "interaction_leg", "interaction_decision", "interaction_offer")
 
 
 async def over(database: Database) -> dict[str, list[dict[str, Any]]]:
@@ -51,16 +52,22 @@ async def test_a_day_comes_back_whole_from_its_journal_and_a_second_time_changes
         written.append([fact])
         live.listen(fact)
 
-    day = Simulation(Centre(agents=6, calls_per_hour=90, hours=1.5), on_fact=journaled)
+    scenario = one_queue(agents=6, calls_per_hour=90, hours=1.5, talk_s=150, patience_s=90)
+    day = Run(scenario, seed=1, on_fact=journaled)
     written.open()
     live = recorder()
-    result = day.run()
+    live.follow(day.core.conversations)
+    day.run()
+    for output in day.core.wake(now=day.now + 60):
+        # The last wrap-up ends, with nobody on the line any more.
+        if isinstance(output, Event):
+            journaled(output)
     live.start()
     await live.close()
     before = await over(database)
-    assert len(before["interaction"]) == result.offered - result.in_progress > 50
+    assert len(before["interaction"]) == len(before["interaction_offer"]) > 50
 
-    middle = START_AT + 2700
+    middle = scenario.starts_at + 2700
     async with database.begin() as connection:
         for table in TABLES:
             await connection.exec_driver_sql(f"DELETE FROM {table}")
