@@ -92,7 +92,7 @@ calendars = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(calendars, st.integers(1_767_225_600, 1_830_000_000))
 def test_at_the_next_opening_it_is_open_and_until_then_it_is_not(office: Calendar, now: int) -> None:
     opening = opens_at(office, float(now))
