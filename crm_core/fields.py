@@ -14,7 +14,6 @@ SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}")
 ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,39}")
 EMAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,180}\.[^\s@<>\"(),:;\\\[\].]{2,63}")
-LABELS = ("en", "zh-Hans", "zh-Hant")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028\u2029\ud800-\udfff]")
 _LINE_BREAK = re.compile(r"[\r\n\t]")
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from cti import events as e
 from cti.events import AgentState, Event
 from cti.floor import CallbackView, Happening, ListenerView
-from cti.ids import AgentId, InteractionId, QueueId
+from cti.ids import AgentId, InteractionId
 
 MOST_HAPPENINGS = 60
 """Of one interaction."""
@@ -233,7 +233,3 @@ class FloorMemory:
     def callbacks(self) -> tuple[CallbackView, ...]:
         """The places kept, longest kept first."""
         return tuple(sorted(self._callbacks.values(), key=lambda view: (view.queued_at, view.id)))
-
-    def waiting_callbacks(self, queue: QueueId) -> int:
-        """How many places are kept in this queue."""
-        return sum(1 for view in self._callbacks.values() if view.queue == queue)

@@ -382,11 +382,6 @@ class LocalPbx:
         return self.ports.sip_udp
 
     @property
-    def ws_port(self) -> int:
-        """Port for SIP over WebSocket."""
-        return self.ports.ws
-
-    @property
     def ari_port(self) -> int:
         """Port of Asterisk's REST interface, the same HTTP server."""
         return self.ports.ws

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,10 +116,3 @@ def first_difference(ours: Sequence[Priority], theirs: Sequence[Priority]) -> st
         if one != other:
             return f"extension {other[0]} priority {other[1]} is {other[2]}({other[3][:60]})"
     return f"it has {len(found)} steps, not {len(wanted)}"
-
-
-def globals_of(sections: Iterable[Section]) -> Mapping[str, str]:
-    """The ``[globals]`` of a dialplan file."""
-    return {
-        name.upper(): value for section in sections if section.name == "globals" for name, value in section.settings
-    }

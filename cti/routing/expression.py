@@ -370,10 +370,7 @@ def _tokens(text: str) -> Iterator[_Token]:
             return
         found = _TOKEN.match(text, at)
         if found is None:
-            raise ExpressionError(
-                at,
-                {'"': "unclosed_text", "'": "unclosed_text", "=": "single_equals"}.get(text[at], "unknown_character"),
-            )
+            raise ExpressionError(at, _AT_FAULT.get(text[at], "unknown_character"))
         kind, said = str(found.lastgroup), found[str(found.lastgroup)]
         if kind == "plain":
             said = said.lower() if _NUMBER.fullmatch(said) is None else said

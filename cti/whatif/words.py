@@ -7,7 +7,6 @@ value that it has (a change) or that a queue has by itself (a description).
 from __future__ import annotations
 
 import datetime
-import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -267,10 +266,3 @@ def shift_moments(shifts: tuple[tuple[int, int], ...] | None, first: int, end: i
             if over < end:
                 moments.append((over, False))
     return moments
-
-
-def check_finite(value: float, field: str) -> float:
-    """``value``, if it is a number. Raises ``BadInput``."""
-    if not math.isfinite(value):
-        raise BadInput(field, "out_of_range")
-    return value
